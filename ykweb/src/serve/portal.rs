@@ -117,7 +117,7 @@ pub(super) async fn login_form(shared: &Arc<Shared>, browser: &Browser, form: &F
             not_before(begun).await;
             return page(text, id);
         }
-        Err(found) => return failed(shared, browser, "login", &found),
+        Err(found) => return failed_of(shared, browser, ("login", Some(&user)), &found),
     };
     let shown = (Means::Password, groups, begun);
     match sign_in(shared, browser, user.clone(), shown).await {
@@ -133,7 +133,7 @@ pub(super) async fn login_form(shared: &Arc<Shared>, browser: &Browser, form: &F
             not_before(begun).await;
             page(NOT_ACCEPTED, id)
         }
-        Err(found) => failed(shared, browser, "login", &found),
+        Err(found) => failed_of(shared, browser, ("login", Some(&user)), &found),
     }
 }
 
@@ -454,7 +454,20 @@ fn message(
 
 /// The page for a fault: nothing was decided.
 fn failed(shared: &Shared, browser: &Browser, event: &'static str, found: &Diagnostic) -> Reply {
-    let id = shared.note_some(Said::fault(event, found, browser.from()), browser.address);
+    let session = shared.session(browser);
+    failed_of(shared, browser, (event, session.as_ref().map(|session| &session.user)), found)
+}
+
+/// The same, of this user.
+fn failed_of(
+    shared: &Shared,
+    browser: &Browser,
+    (event, user): (&'static str, Option<&UserName>),
+    found: &Diagnostic,
+) -> Reply {
+    let mut said = Said::fault(event, found, browser.from());
+    said.user = user.map(ToString::to_string);
+    let id = shared.note_some(said, browser.address);
     message(
         shared,
         StatusCode::SERVICE_UNAVAILABLE,

@@ -9,6 +9,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
 use ykserve::PendingRequest;
 use ykserve::body::{self, NoForm};
 use ykserve::metrics::CONTENT_TYPE;
@@ -69,8 +71,13 @@ async fn portal(connection: &Connection, request: Request<Incoming>) -> (&'stati
         }
         "/" if reads => return ("account", page::redirect(StatusCode::SEE_OTHER, "/account")),
         "/login" if reads => return ("login", portal::login_page(shared, &browser(), &errand(query))),
-        "/verify" if reads => return ("verify", portal::verify_page(shared, &browser(), &errand(query))),
-        "/account" if reads => return ("account", portal::account(shared, &browser())),
+        "/verify" if reads => {
+            let errand = errand(query);
+            let page =
+                move |shared: &Shared, browser: &Browser| portal::verify_page(shared, browser, &errand);
+            return ("verify", blocking(shared, browser(), page).await);
+        }
+        "/account" if reads => return ("account", blocking(shared, browser(), portal::account).await),
         "/denied" if reads => return ("denied", portal::denied_page(shared, &browser(), query)),
         "/logout" if reads => return ("logout", portal::logout_page(shared, &browser())),
         "/login" | "/verify" | "/logout" | "/account/end-session" | "/login/negotiate"
@@ -104,6 +111,17 @@ async fn portal(connection: &Connection, request: Request<Incoming>) -> (&'stati
             ("identity", portal::negotiate(shared, &browser, &handed, &form).await)
         }
     }
+}
+
+/// A page that reads the store.
+async fn blocking(
+    shared: &Arc<Shared>,
+    browser: Browser,
+    page: impl FnOnce(&Shared, &Browser) -> Reply + Send + 'static,
+) -> Reply {
+    let shared = Arc::clone(shared);
+    let made = spawn_blocking(move || page(&shared, &browser)).await;
+    made.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "an internal error\n"))
 }
 
 fn errand(query: &str) -> Errand {

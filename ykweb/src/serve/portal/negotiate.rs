@@ -1,6 +1,6 @@
 //! A user whom a web server authenticated, handed over at the identity socket.
 
-use super::{failed, message, sign_in, way};
+use super::{failed_of, message, sign_in, way};
 use crate::serve::forms::{self, Form};
 use crate::serve::log::{Outcome, Said};
 use crate::serve::page::{Reply, text, with_cookie};
@@ -65,7 +65,7 @@ pub(in crate::serve) async fn negotiate(
         Ok(read) => read,
         Err(reason) => return refuse(Code::IdentityInvalid, reason),
     };
-    match sign_in(shared, browser, user, (means, Vec::new(), begun)).await {
+    match sign_in(shared, browser, user.clone(), (means, Vec::new(), begun)).await {
         Ok(Some((session, cookie))) => {
             let next = if is_page {
                 way::on(shared, browser, &session, &errand)
@@ -75,9 +75,10 @@ pub(in crate::serve) async fn negotiate(
             with_cookie(next, Some(cookie))
         }
         Ok(None) => refuse(Code::UserDisabled, "an administrator disabled the user".to_owned()),
-        Err(found) if is_page => failed(shared, browser, "login", &found),
+        Err(found) if is_page => failed_of(shared, browser, ("login", Some(&user)), &found),
         Err(found) => {
-            shared.note(Said::fault("login", &found, browser.from()));
+            let said = Said::fault("login", &found, browser.from());
+            shared.note(Said { user: Some(user.to_string()), ..said });
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", found.code.name()))
         }
     }
