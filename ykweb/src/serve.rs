@@ -7,6 +7,7 @@
 mod authorizer;
 mod browser;
 mod callers;
+mod denials;
 mod forms;
 mod guesses;
 mod health;
@@ -14,6 +15,7 @@ mod log;
 mod metrics;
 mod page;
 mod portal;
+mod recorder;
 mod route;
 mod shared;
 #[cfg(test)]
@@ -231,6 +233,6 @@ async fn keep(shared: Arc<Shared>) {
         }
         times = times.wrapping_add(1);
         shared.site.tickets.forget_old(std::time::Instant::now());
-        shared.guesses.evict_idle();
+        shared.evict_idle();
     }
 }

@@ -127,29 +127,28 @@ fn not_signed_in(factor: &str) -> Reply {
 }
 
 fn denied(shared: &Shared, style: Style, denial: &Denial) -> Reply {
-    // One that the web server's configuration causes comes with every request.
-    shared
-        .server
-        .log
-        .tell_throttled(shared.denials.of(denial.code), |times| Event::Denied(denial.clone(), times));
+    let id = shared.note_denial(denial);
     match style {
         Style::Nginx => {
             let mut reply = text(StatusCode::FORBIDDEN, "forbidden\n");
             set(&mut reply, "x-ykweb-code", denial.code.name());
+            let id = id.as_deref().unwrap_or_default();
+            set(&mut reply, "x-ykweb-id", id);
             // nginx shows a page of its own instead of ours; it can send the browser to this one.
             let query = Serializer::new(String::new())
                 .append_pair("host", denial.host.as_deref().unwrap_or_default())
                 .append_pair("code", denial.code.name())
+                .append_pair("id", id)
                 .finish();
             set(&mut reply, "x-ykweb-location", &format!("{}/denied?{query}", shared.site.public_url));
             reply
         }
-        Style::Forward => denied_page(shared, denial),
+        Style::Forward => denied_page(shared, denial, id.as_deref()),
     }
 }
 
 /// The page that a protected host shows, with the style of the portal.
-fn denied_page(shared: &Shared, denial: &Denial) -> Reply {
+fn denied_page(shared: &Shared, denial: &Denial, id: Option<&str>) -> Reply {
     let portal = shared.site.public_url.to_string();
     let (title, words) = match denial.code {
         Code::TicketInvalid => ("Please go on", "This address was used already, or is too old.".to_owned()),
@@ -172,7 +171,7 @@ fn denied_page(shared: &Shared, denial: &Denial) -> Reply {
         title,
         text: &words,
         is_problem: true,
-        id: None,
+        id,
         link: Some((&link.0, link.1)),
     };
     page(StatusCode::FORBIDDEN, &made, &policy_elsewhere(&portal))

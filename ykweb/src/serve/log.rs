@@ -105,8 +105,12 @@ pub(super) enum Event {
     /// The store failed, or works again.
     StoreDown(Diagnostic),
     StoreUp,
-    /// Requests to the authorizer that were denied, of which the last is this one.
-    Denied(Denial, u64),
+    /// So many requests to a protected host were denied, of which the last is this one.
+    Denied {
+        denial: Denial,
+        times: u64,
+        id: Option<String>,
+    },
     /// Something is wrong with connections of web servers.
     FastCgi {
         code: Code,
@@ -147,11 +151,12 @@ impl LogEvent for Event {
                 line.reason(*code, reason);
                 (level, line)
             }
-            Self::Denied(denial, times) => {
+            Self::Denied { denial, times, id } => {
                 let (level, mut line) = begin(LogLevel::Warning, "authorize");
                 line.text("outcome", Outcome::Rejected.name());
                 denial.user.iter().for_each(|user| line.text("user", user));
                 denial.host.iter().for_each(|host| line.text("host", host));
+                id.iter().for_each(|id| line.text("id", id));
                 line.number("times", *times);
                 line.reason(denial.code, &denial.reason);
                 (level, line)

@@ -19,6 +19,7 @@ pub(super) struct Metrics {
     decisions: Family<Labels<1>, Counter>,
     denials: Family<Labels<1>, Counter>,
     events: Family<Labels<3>, Counter>,
+    not_stored: Counter,
     sessions: Gauge,
 }
 
@@ -43,8 +44,14 @@ impl Metrics {
             "Logins, second factors and checks, by outcome and code",
             Family::clone(&events),
         );
+        let not_stored = Counter::default();
+        registry.register(
+            "events_not_stored",
+            "Events that are in the log only, since too many came at once",
+            not_stored.clone(),
+        );
         let sessions = gauge(&mut registry, "sessions", "Sessions that are alive");
-        Self { registry, server, requests, decisions, denials, events, sessions }
+        Self { registry, server, requests, decisions, denials, events, not_stored, sessions }
     }
 
     pub(super) fn request(&self, endpoint: &'static str, status: StatusCode) {
@@ -74,6 +81,10 @@ impl Metrics {
         let labels =
             [("event", said.event), ("outcome", Outcome::name(said.outcome)), ("code", said.code.name())];
         self.events.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn event_not_stored(&self) {
+        self.not_stored.inc();
     }
 
     pub(super) fn written(&self, sessions: usize) -> String {

@@ -10,6 +10,7 @@ use super::log::{Outcome, Said};
 use super::page::{
     LoginPage, LogoutPage, MessagePage, Problem, Reply, VerifyPage, page, redirect, with_cookie,
 };
+use super::shared::is_reason_id;
 use super::{Browser, Shared};
 use crate::authorize::{Errand, clear_cookie, set_cookie};
 use crate::clock;
@@ -425,6 +426,8 @@ pub(super) fn denied_page(shared: &Shared, browser: &Browser, query: &str) -> Re
     let host = shared.site.hosts.named(asked.get("host"));
     // Any other code is of the configuration, and comes again with each request.
     let code = asked.get("code").parse::<Code>().ok();
+    // The protected host noted it.
+    let id = Some(asked.get("id")).filter(|id| is_reason_id(id));
     let (Some(host), Some(session), Some(Code::UserNotAllowedHere)) = (host, shared.session(browser), code)
     else {
         let text = format!(
@@ -432,12 +435,15 @@ pub(super) fn denied_page(shared: &Shared, browser: &Browser, query: &str) -> Re
             code.map_or("unknown", Code::name)
         );
         let link = Some(("/account", "Your account"));
-        return message(shared, StatusCode::FORBIDDEN, ("Not here", &text), None, link);
+        return message(shared, StatusCode::FORBIDDEN, ("Not here", &text), id, link);
     };
     if host.allows(&session) {
         return redirect(StatusCode::SEE_OTHER, &format!("{}/", host.origin));
     }
-    way::not_allowed(shared, browser, &session, host)
+    match id {
+        Some(id) => way::not_allowed_page(shared, &session, host, Some(id)),
+        None => way::not_allowed(shared, browser, &session, host),
+    }
 }
 
 fn message(

@@ -1,11 +1,13 @@
 //! The state that all connections share.
 
+use super::denials::{Counted, Denials};
 use super::log::{Event, Said};
 use super::metrics::Metrics;
 use super::page::policy_here;
 use super::portal::COOKIE;
+use super::recorder::EventRecorder;
 use super::{Browser, DAEMON, Role, guesses, health, route};
-use crate::authorize::{Hosts, key_in};
+use crate::authorize::{Denial, Hosts, key_in};
 use crate::config::Config;
 use crate::first_factor::FirstFactor;
 use crate::random;
@@ -72,28 +74,9 @@ pub(super) struct Shared {
     log_is_required: bool,
     pub(super) metrics: Metrics,
     pub(super) health: health::Health,
-    pub(super) denials: Denials,
+    denials: Denials,
+    recorder: EventRecorder,
     pub(super) fastcgi: LogThrottle,
-}
-
-/// What limits lines about denied requests, so that one kind does not hide another.
-#[derive(Default)]
-pub(super) struct Denials {
-    host: LogThrottle,
-    requirement: LogThrottle,
-    user: LogThrottle,
-    other: LogThrottle,
-}
-
-impl Denials {
-    pub(super) const fn of(&self, code: Code) -> &LogThrottle {
-        match code {
-            Code::HostNotProtected => &self.host,
-            Code::RequirementInvalid => &self.requirement,
-            Code::UserNotAllowedHere => &self.user,
-            _ => &self.other,
-        }
-    }
 }
 
 /// The decision about a second factor.
@@ -113,6 +96,7 @@ impl Shared {
         let metrics = Metrics::new();
         let log = Log::start(DAEMON, config.log, sink, metrics.server.log_lines_lost.clone());
         let log = log.map_err(|why| ServeFault::log(&why))?;
+        let recorder = EventRecorder::start(store.clone()).map_err(ServeFault::new)?;
         let server =
             ServerState::new(DAEMON, log, metrics.server.clone(), room, config.limits.clone(), false);
         let (believed, realm) = match &config.identity {
@@ -143,6 +127,7 @@ impl Shared {
             metrics,
             health: health::Health::default(),
             denials: Denials::default(),
+            recorder,
             fastcgi: LogThrottle::default(),
         })
     }
@@ -168,11 +153,10 @@ impl Shared {
 
     /// Logs a decision, counts it, and stores it under a number, which is returned.
     pub(super) fn note(&self, said: Said) -> Option<String> {
-        let id = random::bytes::<5>().ok().map(|bytes| reason_id(&bytes));
-        let said = Said { id, ..said };
+        let said = Said { id: new_reason_id(), ..said };
         self.metrics.said(&said);
         if let Some(id) = said.id.clone() {
-            let event = StoredEvent {
+            self.record(StoredEvent {
                 id,
                 at: super::portal::clock_now(),
                 event: said.event.to_owned(),
@@ -181,10 +165,7 @@ impl Shared {
                 host: said.host.clone(),
                 peer: Some(said.peer.clone()),
                 reason: said.reason.clone(),
-            };
-            let store = self.store.clone();
-            // The log has it in any case.
-            spawn_blocking(move || store.add_event(&event));
+            });
         }
         let id = said.id.clone();
         self.server.log.tell(Event::Said(Box::new(said)));
@@ -198,6 +179,39 @@ impl Shared {
         }
         self.metrics.said(&said);
         None
+    }
+
+    /// The same of a denied request to a protected host: once a minute for each kind, all of which have that number meanwhile.
+    pub(super) fn note_denial(&self, denial: &Denial) -> Option<String> {
+        let Counted { id, log } = self.denials.count(denial, new_reason_id);
+        let Some(times) = log else { return id };
+        if let Some(id) = id.clone() {
+            self.record(StoredEvent {
+                id,
+                at: super::portal::clock_now(),
+                event: "authorize".to_owned(),
+                code: denial.code.name().to_owned(),
+                user: denial.user.clone(),
+                host: denial.host.clone(),
+                peer: None,
+                reason: denial.reason.clone(),
+            });
+        }
+        self.server.log.tell(Event::Denied { denial: denial.clone(), times, id: id.clone() });
+        id
+    }
+
+    /// Stores an event, which the log has in any case.
+    fn record(&self, event: StoredEvent) {
+        if !self.recorder.record(event) {
+            self.metrics.event_not_stored();
+        }
+    }
+
+    /// Forgets what limits do not need any more.
+    pub(super) fn evict_idle(&self) {
+        self.guesses.evict_idle();
+        self.denials.evict_old();
     }
 
     /// Decides about a second factor of a user. Nothing may be in front of it.
@@ -248,9 +262,22 @@ fn accepted(verdict: &Verdict) -> Diagnostic {
     Diagnostic::note(Code::Accepted, what)
 }
 
-/// `R-7K2M9QXA`, in Crockford's alphabet, which has no letters that look alike.
+/// Crockford's alphabet, which has no letters that look alike.
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Whether this may be a number in log and store.
+pub(super) fn is_reason_id(text: &str) -> bool {
+    let letters = text.strip_prefix("R-").unwrap_or_default();
+    letters.len() == 8 && letters.bytes().all(|letter| LETTERS.contains(&letter))
+}
+
+/// `None`: the system has no random source.
+fn new_reason_id() -> Option<String> {
+    random::bytes::<5>().ok().map(|bytes| reason_id(&bytes))
+}
+
+/// `R-7K2M9QXA`.
 fn reason_id(random: &[u8; 5]) -> String {
-    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let number = random.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let letter = |at: u32| {
         let at = usize::try_from(number >> (5 * at) & 31).unwrap_or(0);

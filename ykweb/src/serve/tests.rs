@@ -6,7 +6,7 @@ mod refused;
 use super::Server;
 use crate::config::Config;
 use crate::first_factor::file::set_password;
-use crate::store::{NewCodes, Store};
+use crate::store::{NewCodes, Store, StoredEvent};
 use crate::user::UserName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,6 +78,17 @@ impl Portal {
 
     fn socket(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The event of this number, once it is stored.
+    async fn event(&self, id: &str) -> StoredEvent {
+        for _ in 0..500 {
+            if let Some(event) = self.store.event(id).unwrap() {
+                return event;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no event {id}");
     }
 
     fn browser(self: &Arc<Self>) -> Browser {

@@ -58,20 +58,22 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 const COLUMNS: &str = "SELECT id, at, event, code, user, host, peer, reason FROM events";
 
 impl Store {
-    /// Stores an event.
+    /// Stores events, all or none.
     ///
     /// # Errors
-    /// It could not be stored.
-    pub fn add_event(&self, event: &StoredEvent) -> Result<(), StoreFault> {
+    /// They could not be stored.
+    pub fn add_events(&self, events: &[StoredEvent]) -> Result<(), StoreFault> {
         self.write(|tx| {
-            let StoredEvent { id, at, event, code, user, host, peer, reason } = event;
-            tx.prepare_cached(
+            let mut insert = tx.prepare_cached(
                 "INSERT OR REPLACE INTO events (id, at, event, code, user, host, peer, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![id, i64::try_from(*at).unwrap_or(i64::MAX), event, code, user, host, peer, reason])?;
-            let number = tx.last_insert_rowid();
-            if number % 1000 == 0 {
-                tx.execute("DELETE FROM events WHERE number <= ?1", [number.saturating_sub(MOST)])?;
+            )?;
+            for StoredEvent { id, at, event, code, user, host, peer, reason } in events {
+                let at = i64::try_from(*at).unwrap_or(i64::MAX);
+                insert.execute(params![id, at, event, code, user, host, peer, reason])?;
+                let number = tx.last_insert_rowid();
+                if number % 1000 == 0 {
+                    tx.execute("DELETE FROM events WHERE number <= ?1", [number.saturating_sub(MOST)])?;
+                }
             }
             Ok(())
         })
@@ -93,8 +95,10 @@ impl Store {
     /// They could not be read.
     pub fn last_events(&self, user: Option<&str>, most: usize) -> Result<Vec<StoredEvent>, StoreFault> {
         self.read(|connection| {
-            let query = format!("{COLUMNS} WHERE ?1 IS NULL OR user = ?1 ORDER BY number DESC LIMIT ?2");
-            let mut all = connection.prepare(&query)?;
+            // Each by an index: one condition for both would read all events.
+            let which = if user.is_some() { "user = ?1" } else { "?1 IS NULL" };
+            let query = format!("{COLUMNS} WHERE {which} ORDER BY number DESC LIMIT ?2");
+            let mut all = connection.prepare_cached(&query)?;
             all.query_map(params![user, i64::try_from(most).unwrap_or(i64::MAX)], event)?.collect()
         })
     }

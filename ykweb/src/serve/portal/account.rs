@@ -101,7 +101,7 @@ fn what(event: &StoredEvent) -> String {
         "verify" => "Second factor",
         "check" => "A program asked",
         "logout" => "Signing out",
-        "ticket" => "A site",
+        "ticket" | "authorize" => "A site",
         other => other,
     };
     let is_good =

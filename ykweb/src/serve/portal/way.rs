@@ -76,7 +76,17 @@ pub(super) fn not_allowed(
 ) -> Reply {
     let denial = Denial::not_allowed(&host.origin, session.user.as_str());
     let id = shared.note_some(Said::denial("ticket", &denial, browser.from()), browser.address);
+    not_allowed_page(shared, session, host, id.as_deref())
+}
+
+/// The same of a denial that was noted under this number.
+pub(super) fn not_allowed_page(
+    shared: &Shared,
+    session: &Session,
+    host: &ProtectedHost,
+    id: Option<&str>,
+) -> Reply {
     let text = format!("You are signed in as {}, and may not use {}.", session.user, host.origin.host());
     let title_and_text = ("Not allowed", text.as_str());
-    message(shared, StatusCode::FORBIDDEN, title_and_text, id.as_deref(), Some(("/account", "Your account")))
+    message(shared, StatusCode::FORBIDDEN, title_and_text, id, Some(("/account", "Your account")))
 }

@@ -26,13 +26,7 @@ async fn wrong_passwords_and_answers() {
     let id = again.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
     let log = site.lines.with(&id).await;
     assert!(log.contains("code=recovery-code-used"), "{log}");
-    for _ in 0..500 {
-        if site.store.event(&id).unwrap().is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    assert_eq!(site.store.event(&id).unwrap().unwrap().code, "recovery-code-used");
+    assert_eq!(site.event(&id).await.code, "recovery-code-used");
     site.stop().await;
 }
 
@@ -161,4 +155,46 @@ async fn what_web_servers_are_told() {
     assert_eq!(nobody.ask("/login", WIKI, "/", page).await.code, 404, "the portal is not here");
     assert_eq!(nobody.get(&format!("{LOGIN}/authorize/nginx")).await.code, 404, "nor is this there");
     site.stop().await;
+}
+
+/// The number in a page, or at the end of an address.
+fn number(text: &str) -> Option<String> {
+    let at = text.find("R-")?;
+    text.get(at..at + 10).map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_has_one_number_everywhere() {
+    let site = Arc::new(Portal::new().await);
+    let mut eve = site.browser();
+    let page = "Accept: text/html\r\n";
+    for (way, host, code) in [
+        ("/authorize/nginx?require=webauthn", WIKI, "requirement-invalid"),
+        ("/authorize/forward?require=webauthn", "pay.example.com", "requirement-invalid"),
+        ("/authorize/forward", "other.example.com", "host-not-protected"),
+        ("/_ykweb/callback?ticket=x&to=%2F", WIKI, "ticket-invalid"),
+    ] {
+        let first = eve.ask(way, host, "/", page).await;
+        assert_eq!(first.code, 403, "{way}");
+        let shown =
+            header(&first, "x-ykweb-location").first().map_or(first.body.as_str(), |to| *to).to_owned();
+        let id = number(&shown).unwrap_or_else(|| panic!("{way}: {shown}"));
+        let log = site.lines.with(&id).await;
+        assert!(log.contains(code), "{log}");
+        assert_eq!(site.event(&id).await.code, code);
+        // The next request is the same denial, and not a line and an event of its own.
+        let second = eve.ask(way, host, "/", page).await;
+        let same =
+            header(&second, "x-ykweb-location").first().map_or(second.body.as_str(), |to| *to).to_owned();
+        assert_eq!(number(&same), Some(id), "{way}");
+        if let Some(to) = shown.strip_prefix(LOGIN) {
+            let reply = eve.get(&format!("{LOGIN}{to}")).await;
+            assert_eq!(number(&reply.body), number(&shown), "{}", reply.body);
+        }
+    }
+    // What is no number of ours is not shown.
+    let reply = eve.get(&format!("{LOGIN}/denied?host={WIKI}&code=requirement-invalid&id=R-<b>45678")).await;
+    assert!(!reply.body.contains("R-"), "{}", reply.body);
+    let lines = site.stop().await;
+    assert_eq!(lines.matches("event=authorize").count(), 4, "{lines}");
 }

@@ -1,0 +1,97 @@
+//! Denied requests to protected hosts. A user who may not use a host, or a mistake in the configuration of its web server, comes
+//! with each request: it is logged and stored once a minute, under one number.
+
+use crate::authorize::Denial;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use ykserve::log::LogThrottle;
+use yubiotp::diagnostic::Code;
+
+/// How long the same denial has the same number.
+const SAME: Duration = Duration::from_secs(60);
+
+/// The most that have a number at the same time. Who has not signed in causes a few of each host.
+const MOST: usize = 4096;
+
+/// What makes two denials the same: code, host, user.
+type Kind = (Code, Option<String>, Option<String>);
+
+#[derive(Default)]
+pub(super) struct Denials {
+    seen: Mutex<HashMap<Kind, Seen>>,
+    others: LogThrottle,
+}
+
+struct Seen {
+    id: Option<String>,
+    since: Instant,
+    /// Since it was logged.
+    times: u64,
+}
+
+/// What to do about a denied request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Its number in log and store; `None`: it has none.
+    pub(super) id: Option<String>,
+    /// Log it, with the number of such requests since the last line.
+    pub(super) log: Option<u64>,
+}
+
+impl Denials {
+    /// Counts a denied request. `new_id` makes a number for one that was not there in the last minute.
+    pub(super) fn count(&self, denial: &Denial, new_id: impl FnOnce() -> Option<String>) -> Counted {
+        let kind = (denial.code, denial.host.clone(), denial.user.clone());
+        let now = Instant::now();
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = all.get_mut(&kind) {
+            seen.times = seen.times.saturating_add(1);
+            if now.saturating_duration_since(seen.since) < SAME {
+                return Counted { id: seen.id.clone(), log: None };
+            }
+        } else if all.len() >= MOST {
+            return Counted { id: None, log: self.others.should_log() };
+        }
+        let id = new_id();
+        let before = all.insert(kind, Seen { id: id.clone(), since: now, times: 0 });
+        Counted { id, log: Some(before.map_or(1, |seen| seen.times)) }
+    }
+
+    /// Forgets those that did not come again.
+    pub(super) fn evict_old(&self) {
+        let now = Instant::now();
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, seen| now.saturating_duration_since(seen.since) < SAME || seen.times > 0);
+        // What was counted since its line waits for the next request, but not for ever.
+        all.retain(|_, seen| now.saturating_duration_since(seen.since) < SAME.saturating_mul(60));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_has_one_number_and_many_have_none() {
+        let denials = Denials::default();
+        let denial = |user: usize| Denial {
+            code: Code::UserNotAllowedHere,
+            host: Some("wiki.example.com".to_owned()),
+            user: Some(format!("user{user}")),
+            reason: String::new(),
+        };
+        let id = |text: &str| Some(text.to_owned());
+        assert_eq!(denials.count(&denial(0), || id("a")), Counted { id: id("a"), log: Some(1) });
+        assert_eq!(denials.count(&denial(0), || id("b")), Counted { id: id("a"), log: None });
+        assert_eq!(denials.count(&denial(1), || id("c")), Counted { id: id("c"), log: Some(1) });
+        for user in 2..MOST {
+            assert!(denials.count(&denial(user), || id("x")).log.is_some());
+        }
+        assert_eq!(denials.count(&denial(MOST), || id("y")), Counted { id: None, log: Some(1) });
+        assert_eq!(denials.count(&denial(MOST), || id("y")), Counted { id: None, log: None });
+        assert_eq!(denials.count(&denial(0), || id("z")).id, id("a"), "nobody displaces what has a number");
+        denials.evict_old();
+        assert_eq!(denials.count(&denial(0), || id("z")).id, id("a"));
+    }
+}
