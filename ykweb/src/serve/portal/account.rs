@@ -1,6 +1,7 @@
 //! The account page: what the user has, where the user is signed in, and what happened.
 
-use super::{COOKIE, clock_now, end, failed};
+use super::logout::end;
+use super::{COOKIE, clock_now, failed};
 use crate::authorize::{Errand, clear_cookie};
 use crate::clock;
 use crate::serve::forms::{self, Form};

@@ -1,6 +1,7 @@
 //! A user whom a web server authenticated, handed over at the identity socket.
 
-use super::{failed_of, message, sign_in, way};
+use super::login::sign_in;
+use super::{failed_of, message, way};
 use crate::serve::forms::{self, Form};
 use crate::serve::log::{Outcome, Said};
 use crate::serve::page::{Reply, text, with_cookie};

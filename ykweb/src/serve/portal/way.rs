@@ -64,7 +64,7 @@ fn again(shared: &Shared, browser: &Browser, errand: &Errand) -> Reply {
         text: "You signed in too long ago for this page. Sign in again.".to_owned(),
         id: None,
     };
-    super::login(shared, browser, errand, StatusCode::OK, "", Some(problem))
+    super::login::login(shared, browser, errand, StatusCode::OK, "", Some(problem))
 }
 
 /// The page for a user who may not use a host.
