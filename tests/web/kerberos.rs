@@ -48,6 +48,7 @@ fn a_ticket_first_and_then_a_touch() {
     browser.go(&page);
     browser.wait_for_url(&format!("https://login.{DOMAIN}/verify"));
     browser.photograph("kerberos-verify");
+    let asked = browser.text();
     browser.keys(&format!("{}{ENTER}", key.press()));
     browser.wait_for_url(&page);
     let text = browser.text();
@@ -56,6 +57,7 @@ fn a_ticket_first_and_then_a_touch() {
         "{text}"
     );
     assert!(!text.contains("Negotiate"), "the ticket went on to the application: {text}");
+    transcript(&site, &realm.tickets("alice"), [&page, &asked, &text]);
 
     // Without one: the form, no dialog, and no answer that frightens.
     let browser = Browser::start(&names, &site.certificate, &lent(&realm.no_ticket())).unwrap();
@@ -80,6 +82,24 @@ fn a_ticket_first_and_then_a_touch() {
         assert_eq!(reply.header("set-cookie"), None);
     }
     carol_stays_carol(&site, &names, &realm, &url);
+}
+
+/// Writes what was seen to `kerberos-transcript.txt` in the folder for temporary files of the build: docs/web.md has it.
+fn transcript(site: &Site, tickets: &str, [page, asked, text]: [&str; 3]) {
+    let log = site.ykwebd.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("outcome=accepted")).collect();
+    let [login, verify] = lines[..] else { panic!("{log}") };
+    assert!(login.contains("event=login") && login.contains("means=kerberos"), "{login}");
+    assert!(verify.contains("event=verify") && verify.contains("means=yubikey"), "{verify}");
+    let headers: Vec<_> = text.lines().filter(|line| line.contains("X-Ykweb-")).collect();
+    let sessions = site.must(&["session", "list"]);
+    let written = format!(
+        "$ klist\n{tickets}\n--- the browser opens {page}, and shows, without a question for a password:\n{asked}\n\n\
+         --- after a touch it shows the page. The application got:\n{}\n\n--- the log of ykwebd:\n{login}\n{verify}\n\n\
+         # ykwebd session list\n{sessions}",
+        headers.join("\n")
+    );
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("kerberos-transcript.txt"), written).unwrap();
 }
 
 /// Carol has a ticket, and says that she is alice.

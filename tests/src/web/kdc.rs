@@ -85,6 +85,18 @@ impl Realm {
         [("KRB5_CONFIG", self.folder.join("krb5.conf")), ("KRB5CCNAME", cache)]
     }
 
+    /// The tickets of a user, as `klist` lists them.
+    ///
+    /// # Panics
+    /// Where the user got none.
+    #[must_use]
+    pub fn tickets(&self, user: &str) -> String {
+        let cache = self.folder.join(format!("tickets-{user}"));
+        let output = command(&self.folder, "klist").arg(cache).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// The environment of a client without a ticket.
     #[must_use]
     pub fn no_ticket(&self) -> [(&'static str, PathBuf); 2] {
