@@ -45,7 +45,7 @@ help:
 	@echo 'make advisories     known faults of dependencies: asks the network, needs cargo-deny or cargo-audit'
 	@echo 'make bench          beside pam_oath, pam_google_authenticator, pam_yubico, the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
-	@echo 'make bench-web      ykwebd beside a bare hello: decisions about requests; writes tests/bench/WEB.md. BENCH_FULL=1: longer'
+	@echo 'make bench-web      ykwebd beside a bare hello and LemonLDAP::NG: decisions about requests; writes tests/bench/WEB.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build          the module, its programs, and the command'
 	@echo 'make build-server   the validation server, ykvald'
@@ -99,7 +99,7 @@ bench-server:
 	$(CARGO) bench -q -p tests --bench server -- --write
 
 bench-web:
-	@packaging/need build
+	@packaging/need bench-web
 	$(CARGO) bench -q -p tests --bench web -- --write
 
 FUZZ_SECONDS ?= 600

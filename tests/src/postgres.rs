@@ -12,7 +12,7 @@ use std::{env, fs};
 
 const SCRIPT: &str = include_str!("postgres/cluster.sh");
 /// The uid of nobody, where root may not be.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// The password of the one role, `ykvald`.
 pub const PASSWORD: &str = "a-passw0rd-for-nobody-else";

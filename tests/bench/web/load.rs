@@ -21,6 +21,8 @@ pub(crate) struct Load {
     pub warm: Duration,
     pub time: Duration,
     pub speaks: Speaks,
+    /// What each right answer has.
+    pub right: &'static str,
 }
 
 /// What came of it.
@@ -82,7 +84,8 @@ async fn connection(load: Load, ask: Vec<u8>, [from, to]: [Instant; 2]) -> Vec<u
         while !is_whole(load.speaks, &heard) {
             assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the server closed the connection");
         }
-        assert!(is_right(load.speaks, &heard), "{}", String::from_utf8_lossy(&heard));
+        let right = memchr::memmem::find(&heard, load.right.as_bytes()).is_some();
+        assert!(right, "{}", String::from_utf8_lossy(&heard));
         let now = Instant::now();
         if since >= from && now < to {
             latencies.push((now - since).as_nanos().try_into().unwrap_or(u32::MAX));
@@ -105,15 +108,9 @@ fn is_whole(speaks: Speaks, heard: &[u8]) -> bool {
     }
 }
 
-fn is_right(speaks: Speaks, heard: &[u8]) -> bool {
-    match speaks {
-        Speaks::Http => heard.get(8..13) == Some(b" 200 "),
-        Speaks::FastCgi => memchr::memmem::find(heard, b"Variable-REMOTE_USER: alice").is_some(),
-    }
-}
-
-/// A request of Apache to an authorizer that keeps the connection.
-pub(crate) fn fastcgi(params: &[(&str, &str)]) -> Vec<u8> {
+/// A request that keeps the connection, to a FastCGI program in this role: 1 responds, and gets what a browser sends (nothing
+/// here); 2 authorizes, and gets none (FastCGI specification, sections 5.1 and 6).
+pub(crate) fn fastcgi(role: u8, params: &[(&str, &str)]) -> Vec<u8> {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[1, kind, 0, 1, length[0], length[1], 0, 0], content].concat()
@@ -124,6 +121,7 @@ pub(crate) fn fastcgi(params: &[(&str, &str)]) -> Vec<u8> {
         pairs.extend_from_slice(name.as_bytes());
         pairs.extend_from_slice(value.as_bytes());
     }
-    // FCGI_BEGIN_REQUEST of role 2 with FCGI_KEEP_CONN, FCGI_PARAMS, and its end.
-    [record(1, &[0, 2, 1, 0, 0, 0, 0, 0]), record(4, &pairs), record(4, &[])].concat()
+    // FCGI_BEGIN_REQUEST with FCGI_KEEP_CONN, FCGI_PARAMS, its end, and the end of FCGI_STDIN.
+    let stdin = if role == 1 { record(5, &[]) } else { Vec::new() };
+    [record(1, &[0, role, 1, 0, 0, 0, 0, 0]), record(4, &pairs), record(4, &[]), stdin].concat()
 }

@@ -15,18 +15,20 @@
 
 #[path = "../server/hello.rs"]
 mod hello;
+mod lemonldap;
 mod load;
 #[expect(dead_code, reason = "where libpam has its modules: another benchmark asks")]
 #[path = "../machine.rs"]
 mod machine;
 #[path = "../page.rs"]
 mod page;
-#[expect(dead_code, reason = "of a database's processes: another benchmark asks")]
+#[expect(dead_code, reason = "of memory: another benchmark asks")]
 #[path = "../server/process.rs"]
 mod process;
 mod sessions;
 
 use hello::Hello;
+use lemonldap::LemonLdap;
 use load::{Load, Loaded, Speaks};
 use page::{Aim, Limit, Section};
 use std::env;
@@ -41,6 +43,11 @@ use tests::web::ykwebd::Site;
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 const SESSIONS: [usize; 2] = [1, 100_000];
 const HOST: &str = "wiki.site.test";
+
+/// How each is asked, and what its right answer has.
+const HTTP: (Speaks, &str) = (Speaks::Http, " 200 ");
+const FASTCGI: (Speaks, &str) = (Speaks::FastCgi, "Variable-REMOTE_USER: alice");
+const LEMONLDAP: (Speaks, &str) = (Speaks::FastCgi, "Lm-Remote-User: alice");
 
 /// One row of figures: a server, and how it did at each number of connections.
 struct Row {
@@ -64,8 +71,11 @@ fn main() -> ExitCode {
 
     let hello = Hello::start();
     let say = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_vec();
-    let mut rows =
-        vec![row("a server that only says hello", hello.pid(), hello.address, &say, Speaks::Http, time)];
+    let pid = hello.pid();
+    let mut rows = vec![row("a server that only says hello", hello.address, &say, HTTP, time, || {
+        process::processor_time(pid)
+    })];
+    drop(hello);
     let mut site = Site::start();
     for number in SESSIONS {
         let cookie = sessions::add(site.path(), number, HOST);
@@ -73,17 +83,24 @@ fn main() -> ExitCode {
         let pid = site.ykwebd.pid();
         let name =
             |what: &str| format!("{what}, {number} {}", if number == 1 { "session" } else { "sessions" });
-        let ask = http(&cookie);
-        rows.push(row(&name("`auth_request`"), pid, site.portal.http, &ask, Speaks::Http, time));
-        let ask = load::fastcgi(&[
-            ("HTTP_HOST", HOST),
-            ("REQUEST_URI", "/page"),
-            ("HTTP_COOKIE", &cookie),
-            ("YK_REQUIRE", "otp"),
-        ]);
-        rows.push(row(&name("FastCGI"), pid, site.portal.fastcgi, &ask, Speaks::FastCgi, time));
+        let processor = || process::processor_time(pid);
+        rows.push(row(&name("`auth_request`"), site.portal.http, &http(&cookie), HTTP, time, processor));
+        let ask =
+            [("HTTP_HOST", HOST), ("REQUEST_URI", "/page"), ("HTTP_COOKIE", &cookie), ("YK_REQUIRE", "otp")];
+        let ask = load::fastcgi(2, &ask);
+        rows.push(row(&name("FastCGI"), site.portal.fastcgi, &ask, FASTCGI, time, processor));
     }
-    let page = page::page(&text(time), &[section(&rows)]);
+    drop(site);
+    let ours = rows.len();
+    match LemonLdap::start(CONNECTIONS[2], HOST) {
+        Some(peer) => {
+            let ask = load::fastcgi(1, &lemonldap(&peer.cookie));
+            let processor = || process::family_time(peer.pid());
+            rows.push(row("LemonLDAP::NG, 1 session", peer.address, &ask, LEMONLDAP, time, processor));
+        }
+        None => eprintln!("LemonLDAP::NG is not installed, and left out"),
+    }
+    let page = page::page(&text(time), &[section(&rows, ours)]);
     println!("{page}");
     if write {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/WEB.md"), page).unwrap();
@@ -100,12 +117,35 @@ fn http(cookie: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn row(name: &str, pid: u32, address: SocketAddr, ask: &[u8], speaks: Speaks, time: Duration) -> Row {
+/// What nginx asks it, as in its example: the address is in a parameter of its own.
+fn lemonldap(cookie: &str) -> [(&str, &str); 9] {
+    [
+        ("REQUEST_METHOD", "GET"),
+        ("HTTP_HOST", HOST),
+        ("HOST", HOST),
+        ("X_ORIGINAL_URI", "/page"),
+        ("REQUEST_URI", "/lmauth"),
+        ("SERVER_PORT", "443"),
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("HTTP_COOKIE", cookie),
+    ]
+}
+
+/// At each number of connections; `processor` says what processor time the server has taken.
+fn row(
+    name: &str,
+    address: SocketAddr,
+    ask: &[u8],
+    (speaks, right): (Speaks, &'static str),
+    time: Duration,
+    processor: impl Fn() -> Duration,
+) -> Row {
     let loaded = CONNECTIONS.map(|connections| {
-        let load = Load { address, connections, warm: time / 5, time, speaks };
+        let load = Load { address, connections, warm: time / 5, time, speaks, right };
         let mut at = [Duration::ZERO; 2];
         let mut edges = at.iter_mut();
-        let loaded = load::run(load, ask, || *edges.next().unwrap() = process::processor_time(pid));
+        let loaded = load::run(load, ask, || *edges.next().unwrap() = processor());
         let took = at[1].saturating_sub(at[0]);
         eprintln!(
             "{name}, {connections} connections: {:.0} a second, p99 {:.2} ms",
@@ -122,19 +162,21 @@ fn text(time: Duration) -> String {
         "# What a decision about a request costs\n\nWritten by `make bench-web`: do not edit. `ykwebd` is the program as it is \
          released, with the example's settings. Each question has the cookie of a session that showed a password and a second \
          factor, and is about a page that needs both; each answer has to let it pass. The ceiling is a server of the same crates \
-         that says hello to everybody, measured before. One thread asks, and shares the processors with the server. Each figure \
+         that says hello to everybody, measured before. LemonLDAP::NG of Debian is a peer: the FastCGI server that nginx asks, with \
+         {} processes, its session in files, and all of them in its processes' memory. One thread asks, and shares the processors with the server. Each figure \
          was measured for {} s, after a fifth of that.\n\n{}",
+        CONNECTIONS[2],
         time.as_secs(),
-        machine::machine(&["nginx"])
+        machine::machine(&["lemonldap-ng-fastcgi-server"])
     )
 }
 
-fn section(rows: &[Row]) -> Section {
+fn section(rows: &[Row], ours: usize) -> Section {
     let most = |row: &Row| {
         row.loaded.last().map_or((0.0, 0.0), |(loaded, _)| (loaded.rate(), loaded.quantile(0.99)))
     };
     let mut aims = Vec::new();
-    for row in rows.iter().skip(1) {
+    for row in rows.iter().take(ours).skip(1) {
         let (rate, p99) = most(row);
         let name = &row.name;
         let bound = format!("the ceiling is {:.0} a second", most(&rows[0]).0);
@@ -161,6 +203,22 @@ fn section(rows: &[Row]) -> Section {
         text.push_str(&page::row("p99, ms", &of(|loaded, _| loaded.quantile(0.99))));
         let each = of(|loaded, took| took.as_secs_f64() * 1e6 / loaded.ok as f64);
         text.push_str(&page::row("processor time of the server for each, µs", &each));
+    }
+    if let Some(peer) = rows.get(ours) {
+        let (theirs, ceiling) = (most(peer).0, most(&rows[0]).0);
+        for row in rows.iter().take(ours).skip(1) {
+            let rate = most(row).0;
+            writeln!(
+                text,
+                "\n{}: {:.2} of the hello, and {:.0} times {}, at {} connections.",
+                row.name,
+                rate / ceiling,
+                rate / theirs,
+                peer.name,
+                CONNECTIONS[2]
+            )
+            .unwrap();
+        }
     }
     writeln!(text).unwrap();
     Section { aims, text }
