@@ -2,7 +2,7 @@
 
 use crate::page::Page;
 use crate::source::literals;
-use crate::{same, text_of};
+use crate::{root, same, text_of};
 use std::collections::BTreeSet;
 
 /// Heads of a part of the page; a line with several heads is split.
@@ -86,14 +86,12 @@ fn fields_and_events_of_the_log() {
         }
     }
     // What a decision was about.
-    for path in [
-        "ykweb/src/serve/portal.rs",
-        "ykweb/src/serve/portal/account.rs",
-        "ykweb/src/serve/portal/negotiate.rs",
-        "ykweb/src/serve/portal/way.rs",
-        "ykweb/src/serve/callers.rs",
-        "ykweb/src/serve/authorizer.rs",
-    ] {
+    let portal = std::fs::read_dir(root().join("ykweb/src/serve/portal")).unwrap();
+    let mut decisions: Vec<_> = portal
+        .map(|file| format!("ykweb/src/serve/portal/{}", file.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    decisions.extend(["portal", "callers", "authorizer"].map(|name| format!("ykweb/src/serve/{name}.rs")));
+    for path in &decisions {
         for (before, text) in literals(&code_of(path)) {
             let ends = |ends: &[&str]| ends.iter().any(|end| before.ends_with(end));
             if ends(&["Said::new(", "Said::denial(", "Said::fault(", "failed(shared, browser,"]) {

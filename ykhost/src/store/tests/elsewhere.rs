@@ -158,14 +158,18 @@ fn what_cannot_be_read_is_never_nothing() {
     let good = fs::read(host.aside_of(7)).unwrap();
     let others =
         new_file(&State { token: TokenId::parse(b"ck").unwrap(), ..State::follow(token(), ELSEWHERE, []) });
+    let is_fault = || {
+        let found = host.online(9);
+        assert!(matches!(found, Err(Fault::Position { .. })), "{found:?}");
+    };
     for damaged in [&b""[..], &good[..BLOCK], &vec![0; 2 * BLOCK], &others] {
         host.write(host.aside_of(7).to_str().unwrap(), damaged);
-        assert!(matches!(host.online(9), Err(Fault::Position { .. })));
+        is_fault();
         // A copy by hand, of whatever name.
         fs::rename(host.aside_of(7), host.path("positions/vvcb.old")).unwrap();
-        assert!(matches!(host.online(9), Err(Fault::Position { .. })));
+        is_fault();
         fs::rename(host.path("positions/vvcb.old"), host.path("positions/vvcb")).unwrap();
-        assert!(matches!(host.online(9), Err(Fault::Position { .. })));
+        is_fault();
         fs::rename(host.path("positions/vvcb"), host.aside(ELSEWHERE)).unwrap();
         // A key that comes has to show where it is.
         assert_eq!(would(&host, 8).unwrap(), Enrolled::Returned);
