@@ -5,8 +5,9 @@ use std::fs;
 use tests::web::example;
 
 /// Each, and the test that runs it.
-const TESTED: [&str; 8] = [
+const TESTED: [&str; 9] = [
     "Caddyfile",            // closed, around
+    "apache-external.conf", // external
     "apache-kerberos.conf", // kerberos
     "apache.conf",          // closed, around
     "config.toml",          // all

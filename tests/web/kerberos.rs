@@ -88,7 +88,8 @@ fn a_ticket_first_and_then_a_touch() {
 fn transcript(site: &Site, tickets: &str, [page, asked, text]: [&str; 3]) {
     let log = site.ykwebd.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("outcome=accepted")).collect();
-    let [login, verify] = lines[..] else { panic!("{log}") };
+    assert_eq!(lines.len(), 2, "{log}");
+    let (login, verify) = (lines[0], lines[1]);
     assert!(login.contains("event=login") && login.contains("means=kerberos"), "{login}");
     assert!(verify.contains("event=verify") && verify.contains("means=yubikey"), "{verify}");
     let headers: Vec<_> = text.lines().filter(|line| line.contains("X-Ykweb-")).collect();

@@ -5,6 +5,7 @@ use super::daemon::Daemon;
 use super::example;
 use super::names::{Certificate, DOMAIN, Names};
 use super::{apache, caddy, nginx, traefik};
+use crate::built;
 use crate::ykvald::free_port;
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -138,6 +139,10 @@ impl Places {
     }
 }
 
+/// How mod_authnz_external hands over user and password. By its method `checkpassword`, Debian's 3.3.2 gives no descriptor 3 to
+/// the program, and so nothing at all.
+pub const EXTERNAL_METHODS: [&str; 2] = ["pipe", "environment"];
+
 const PORTAL: &str = "127.0.0.1:8490";
 const HTTP: &str = "127.0.0.1:8491";
 const FASTCGI: &str = "127.0.0.1:8492";
@@ -222,6 +227,35 @@ impl Front {
         let cache = PathBuf::from(format!("file2:{}", replays.display()));
         let environment = [environment, &[("KRB5RCACHENAME", &*cache)]].concat();
         let daemon = apache::start(at, certificate, &site, address, &environment)?;
+        Ok(Self { kind: Kind::Apache, address, daemon, folder })
+    }
+
+    /// Starts Apache in front of `api` only, with `apache-external.conf`, and this method in the place of `pipe`.
+    ///
+    /// # Errors
+    /// What this machine lacks for it.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn external(
+        method: &str,
+        certificate: &Certificate,
+        socket: &Path,
+        backend: &Backend,
+    ) -> Result<Self, String> {
+        let folder = open_folder("front");
+        let at = folder.path();
+        let address = local(free_port());
+        // Built where other users may not enter.
+        let program = at.join("ykweb-check");
+        fs::copy(built::program("ykweb-check"), &program).unwrap();
+        let call = format!("{} {method} --socket {}", program.display(), socket.display());
+        let site = Places::new(at, &address.to_string())
+            .and(BACKEND, backend.address())
+            .and("/usr/bin/ykweb-check pipe", call)
+            .and("SetExternalAuthMethod ykweb pipe", format!("SetExternalAuthMethod ykweb {method}"))
+            .example("apache-external.conf", "*:443");
+        let daemon = apache::start(at, certificate, &site, address, &[])?;
         Ok(Self { kind: Kind::Apache, address, daemon, folder })
     }
 
