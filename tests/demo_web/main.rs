@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     story.shows("alice has lost her YubiKey, and types a recovery code", &page, true);
 
     println!("\nWho is signed in (ykwebd session list):\n{}", site.must(&["session", "list"]).trim_end());
-    println!("\nWhy mallory was refused (ykwebd explain {id}):\n{}", site.must(&["explain", &id]).trim_end());
+    println!("\nWhy mallory was refused (ykwebd explain {id}):\n{}", site.explain(&id).trim_end());
     println!();
     site.must(&["session", "end", "--user", "alice"]);
     let ended = (0..50).any(|_| {

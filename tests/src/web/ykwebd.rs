@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Alice's password.
@@ -196,6 +196,23 @@ impl Site {
     #[track_caller]
     pub fn must(&self, arguments: &[&str]) -> String {
         must(&mut self.command(arguments))
+    }
+
+    /// What `ykwebd explain` says of a number, once the event is stored: that happens behind the answer.
+    ///
+    /// # Panics
+    /// Where it says nothing for ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn explain(&self, id: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let output = self.command(&["explain", id]).output().unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{output:?}");
+        }
     }
 
     /// Gives alice a YubiKey: the `n`th that a test wants.
