@@ -1,12 +1,13 @@
 //! Connections, and what a file has to be to be a store.
 
-use super::place::{self, BESIDE, DatabaseFile, said};
+use super::place::{self, DatabaseFile, said};
 use super::used::{self, StoreNumber};
 use super::{SCHEMAS, StoreFault};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 use rustix::fs::FlockOperation;
 use std::path::Path;
 use std::time::Duration;
+use yksqlite::{BESIDE, beside, create, remove, sync_folder};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::seal::{StoreKeyId, StoreKeyIds};
 
@@ -129,21 +130,14 @@ pub(super) fn make(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
     let number = StoreNumber::new(crate::random::bytes().map_err(|why| said(&path, why))?);
     // One that is there is of a store that was lost.
     used::replace(&path, number, 0)?;
-    let new = place::beside(&path)?;
+    let new = beside(&path)?;
     let cannot = |why| said(&path, format!("cannot create it: {}", cause(&std::io::Error::from(why))));
-    place::create(&new).map_err(cannot)?;
+    create(&new).map_err(cannot)?;
     let made = fill(&new, key, number).and_then(|()| rustix::fs::link(&new, &path).map_err(cannot));
     // Removes only this name: a file that was linked stays.
-    for suffix in [""].iter().chain(&BESIDE) {
-        let _ = std::fs::remove_file(place::with(&new, suffix));
-    }
+    remove(&new);
     made?;
-    sync_folder(&path)
-}
-
-/// Syncs the folder of a store.
-pub(super) fn sync_folder(path: &Path) -> Result<(), StoreFault> {
-    crate::file::sync_folder(path).map_err(|why| StoreFault::new(why.diagnostic()))
+    sync_folder(&path).map_err(|why| said(&path, why))
 }
 
 fn fill(path: &Path, key: StoreKeyId, number: StoreNumber) -> Result<(), StoreFault> {

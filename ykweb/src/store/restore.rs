@@ -6,10 +6,9 @@
 //! All is done to a copy beside the store, in one transaction. Renaming it is the one moment that replaces the store.
 
 use super::connect;
-use super::place::{self, BESIDE, DatabaseFile, is_there, said, with};
+use super::place::{self, DatabaseFile, is_there, said, with};
 use super::used::{self, StoreNumber, UsedFile};
 use super::{StoreFault, sessions};
-use crate::clock;
 use crate::user::UserName;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -17,6 +16,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use yksqlite::{BESIDE, beside, create, keep, sync, sync_folder};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::seal::StoreKeyIds;
@@ -79,7 +79,7 @@ pub enum FormerStore {
 pub fn restore(from: &Path, to: &Path, keys: StoreKeyIds, now: u64) -> Result<Restored, StoreFault> {
     let (to, _alone) = alone(to)?;
     is_copy(from, &to)?;
-    let new = place::beside(&to)?;
+    let new = beside(&to)?;
     let done = copy(from, &new).and_then(|()| {
         let place = DatabaseFile::of(&new).called(from);
         let mut connection = checked(&place, keys)?;
@@ -98,13 +98,11 @@ pub fn restore(from: &Path, to: &Path, keys: StoreKeyIds, now: u64) -> Result<Re
         }
         // This replaces the store.
         rustix::fs::rename(&new, &to).map_err(|why| said(&to, why))?;
-        connect::sync_folder(&to)?;
+        sync_folder(&to).map_err(|why| said(&to, why))?;
         used::replace(&to, number, count)?;
         Ok(Restored { kept, ..done })
     });
-    for suffix in [""].iter().chain(&BESIDE) {
-        let _ = std::fs::remove_file(with(&new, suffix));
-    }
+    yksqlite::remove(&new);
     done
 }
 
@@ -190,7 +188,7 @@ fn is_copy(from: &Path, to: &Path) -> Result<(), StoreFault> {
 fn copy(from: &Path, new: &Path) -> Result<(), StoreFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let source = rustix::fs::open(from, flags, Mode::empty()).map_err(|why| said(from, why))?;
-    let target = place::create(new).map_err(|why| said(new, format!("cannot create it: {}", cause(&why))))?;
+    let target = create(new).map_err(|why| said(new, format!("cannot create it: {}", cause(&why))))?;
     std::io::copy(&mut File::from(source), &mut File::from(target)).map_err(|why| said(new, why))?;
     Ok(())
 }
@@ -316,40 +314,9 @@ fn give(path: &Path) -> Result<(), StoreFault> {
     owner.map_err(|why| said(path, format!("cannot chown it: {}", cause(&why))))
 }
 
-fn sync(path: &Path) -> Result<(), StoreFault> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    file.and_then(rustix::fs::fsync).map_err(|why| said(path, why))
-}
-
 fn remove(path: &Path) -> Result<(), StoreFault> {
     match std::fs::remove_file(path) {
         Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(said(path, why)),
         _ => Ok(()),
     }
-}
-
-/// Gives the store a second name, with its log.
-fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
-    let now = clock::written(clock::now()).replace(['-', ':'], "");
-    for number in 0..100_u32 {
-        let again = if number == 0 { String::new() } else { format!("-{number}") };
-        let kept = with(to, &format!(".before-restore-{now}{again}"));
-        match rustix::fs::link(to, &kept) {
-            Ok(()) => {
-                for suffix in BESIDE.iter().filter(|suffix| **suffix != "-shm") {
-                    match rustix::fs::link(with(to, suffix), with(&kept, suffix)) {
-                        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                        Err(why) => return Err(said(&kept, why)),
-                    }
-                }
-                connect::sync_folder(to)?;
-                return Ok(kept);
-            }
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(why) => return Err(said(&kept, format!("cannot keep the former store: {}", cause(&why)))),
-        }
-    }
-    let many = Diagnostic::error(Code::DatabaseFailed, "too many former stores are kept beside it");
-    let many = many.at(crate::file::location(to)).advise("move the files *.before-restore-* away");
-    Err(StoreFault::new(many))
 }

@@ -22,7 +22,7 @@ pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusql
         });
         let stored = match stored {
             // A fault for whoever asks for this token; nobody accepts an OTP of it.
-            Err(why) if rows::is_damage(&why) => continue,
+            Err(why) if yksqlite::is_damage(&why) => continue,
             stored => stored?,
         };
         if stored < Some(one.position) {
@@ -54,7 +54,7 @@ pub(super) fn raise(
         let values = params![Column(token), Column(*position), now];
         let added = add.execute(params![Column(token), Column(*position), now, restored])?;
         let here = match standing(transaction, token) {
-            Err(why) if rows::is_damage(&why) => {
+            Err(why) if yksqlite::is_damage(&why) => {
                 damaged = Some(*token);
                 continue;
             }

@@ -7,6 +7,7 @@ use super::{Count, Path, StoreFault, restore, rows};
 use crate::clock;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use yksqlite::{beside, create, remove, sync, sync_folder};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// The result of a backup.
@@ -32,8 +33,8 @@ pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<
     if !replace && is_there(&file)? {
         return Err(exists());
     }
-    let new = connect::beside(&file)?;
-    drop(connect::create(&new).map_err(|why| said(&file, format!("cannot create it: {}", cause(&why))))?);
+    let new = beside(&file)?;
+    drop(create(&new).map_err(|why| said(&file, format!("cannot create it: {}", cause(&why))))?);
     let done = copy(place, &new).and_then(|done| {
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let named = match renameat_with(CWD, &new, CWD, &file, flags) {
@@ -41,13 +42,13 @@ pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<
             Err(Errno::INVAL) if !replace => rustix::fs::link(&new, &file),
             named => named,
         };
-        match named.and_then(|()| connect::sync_folder(&file)) {
+        match named.and_then(|()| sync_folder(&file)) {
             Ok(()) => Ok(done),
             Err(Errno::EXIST) => Err(exists()),
             Err(why) => Err(said(&file, why)),
         }
     });
-    connect::remove(&new);
+    remove(&new);
     done
 }
 
@@ -73,6 +74,6 @@ fn copy(place: &DatabaseFile, new: &Path) -> Result<BackedUp, StoreFault> {
     let count = label().map_err(fault)?;
     restore::whole(&connection, &copied)?;
     connection.close().map_err(|(_, why)| copied.fault(&why, &"the file"))?;
-    restore::sync(new)?;
+    sync(new)?;
     Ok(BackedUp { taken, count })
 }

@@ -4,11 +4,9 @@ use super::place::{Access, DatabaseFile, folder, found, is_there, lock, not_ours
 use super::*;
 use crate::store::moving::MARKED;
 use rusqlite::OpenFlags;
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use rustix::fs::FlockOperation;
 use std::time::Duration;
+use yksqlite::{BESIDE, beside, create, remove, sync_folder};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// The schemas, each upgraded in one transaction. The index in this list, from 1, is the `user_version` of a store; the
@@ -38,8 +36,8 @@ pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, Sto
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match place.access {
-            Access::Full => Connection::open_with_flags(&place.path, flags)?,
-            Access::Look => return look::open(&place.path),
+            Access::Full => Connection::open_with_flags(place.path(), flags)?,
+            Access::Look => return look::open(place.path()),
         };
         connection.busy_timeout(match purpose {
             // While an administrator enrols a million keys.
@@ -231,31 +229,6 @@ pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Resul
     sync_folder(&path).map_err(cannot)
 }
 
-/// The suffixes of the files that SQLite keeps beside a database.
-pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
-
-/// Removes a file that only this process uses, with the files that SQLite keeps beside it.
-pub(super) fn remove(path: &Path) {
-    for suffix in [""].iter().chain(&BESIDE) {
-        let _ = std::fs::remove_file(with(path, suffix));
-    }
-}
-
-/// A new file of mode 0600, whatever the caller's umask.
-pub(super) fn create(path: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))?;
-    Ok(file)
-}
-
-/// Syncs the folder of a file.
-pub(super) fn sync_folder(path: &Path) -> rustix::io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::fsync(rustix::fs::open(folder, flags, Mode::empty())?)
-}
-
 fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
     let place = DatabaseFile::of(path);
     let mut connection = open(&place, Use::Change)?;
@@ -275,39 +248,3 @@ fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), Store
 /// The page size of the system. Measured with a million tokens: 1,024 and 2,048 are no faster, and neither is WITHOUT
 /// ROWID.
 const PAGE_SIZE: u32 = 4096;
-
-/// A name for a new file beside this one, which no other file has.
-pub(super) fn beside(path: &Path) -> Result<PathBuf, StoreFault> {
-    let unlike_any = crate::random::bytes::<8>().map_err(|why| said(path, why))?;
-    let mut name = before_number(path);
-    name.push(format!("{:016x}", u64::from_le_bytes(unlike_any)));
-    Ok(path.with_file_name(name))
-}
-
-fn before_number(path: &Path) -> OsString {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".");
-    name
-}
-
-/// Removes files with a name of [`beside`], which killed processes left. Call it with the folder locked exclusively.
-pub(super) fn remove_leftovers(path: &Path) -> Result<(), StoreFault> {
-    let folder = path.parent().unwrap_or(path);
-    let before = before_number(path);
-    let is_left = |name: &OsStr| {
-        let Some(rest) = name.as_bytes().strip_prefix(before.as_bytes()) else { return false };
-        let Some((number, suffix)) = rest.split_at_checked(16) else { return false };
-        number.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-            && (suffix.is_empty() || BESIDE.iter().any(|beside| beside.as_bytes() == suffix))
-    };
-    for entry in std::fs::read_dir(folder).map_err(|why| said(folder, why))? {
-        let name = entry.map_err(|why| said(folder, why))?.file_name();
-        if is_left(&name) {
-            let left = folder.join(name);
-            std::fs::remove_file(&left)
-                .map_err(|why| said(&left, format!("cannot remove it: {}", cause(&why))))?;
-        }
-    }
-    Ok(())
-}

@@ -1,12 +1,13 @@
 //! Reads the first page of a file without SQLite: when SQLite opens a file beside the log of another one, it mixes the
 //! two, and no statement can detect it.
 
-use super::connect::{self, APPLICATION, BESIDE, Use};
+use super::connect::{self, APPLICATION, Use};
 use super::place::{DatabaseFile, lock, said, with};
 use super::{Path, StoreFault};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io::Read as _;
+use yksqlite::{BESIDE, sync_folder};
 
 /// `ykvb`: [`backup`](super::backup) made it.
 pub(super) const BACKUP: i64 = 0x796b_7662;
@@ -49,11 +50,11 @@ pub(super) fn kind(path: &Path) -> Result<Kind, StoreFault> {
 
 /// Before a store is opened: refuses a backup that was copied to its place, and finishes an interrupted restore.
 pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault> {
-    match kind(&place.path)? {
+    match kind(place.path())? {
         Kind::Store | Kind::Other => Ok(()),
         Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
         Kind::Restored => {
-            let path = place.path.clone();
+            let path = place.path().to_owned();
             place.let_it_be_restored();
             let alone = lock(&path, FlockOperation::NonBlockingLockExclusive)?;
             // Another process may have been faster.
@@ -69,7 +70,7 @@ pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault>
 
 /// The same without changing anything: whether a restore was interrupted.
 pub(super) fn is_restored(place: &DatabaseFile) -> Result<bool, StoreFault> {
-    match kind(&place.path)? {
+    match kind(place.path())? {
         Kind::Store | Kind::Other => Ok(false),
         Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
         Kind::Restored => Ok(true),
@@ -85,7 +86,7 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreFault> {
             _ => {}
         }
     }
-    connect::sync_folder(path).map_err(|why| said(path, why))?;
+    sync_folder(path).map_err(|why| said(path, why))?;
     let place = DatabaseFile::of(path);
     let connection = connect::open(&place, Use::Change)?;
     let finish = || {

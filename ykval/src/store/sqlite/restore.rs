@@ -4,9 +4,9 @@
 //! store: before it, the old store is in place and whole; after it, the new one is. Until SQLite opens the new one, its
 //! header says that the log beside it belongs to the old one (`header`).
 
-use super::connect::{self, BESIDE, Use};
+use super::connect::{self, Use};
 use super::header::{self, Kind, RESTORED};
-use super::place::{DatabaseFile, folder, found, is_there, lock, not_ours, of_wrong_kind, said, with};
+use super::place::{DatabaseFile, folder, found, is_there, keep, lock, not_ours, of_wrong_kind, said, with};
 use super::{Evidence, Path, StoreFault, StoreKeyIds, admin, restored, rows};
 use crate::clock;
 use rusqlite::types::ValueRef;
@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::path::PathBuf;
+use yksqlite::{beside, create, remove, remove_leftovers, sync, sync_folder};
 use yubiotp::Position;
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 
@@ -66,14 +67,14 @@ pub fn restore(
     }
     let owner = folder(&to)?;
     let _alone = lock(&to, FlockOperation::NonBlockingLockExclusive)?;
-    connect::remove_leftovers(&to)?;
+    remove_leftovers(&to)?;
     is_backup(from)?;
     let there = is_there(&to)? && std::fs::metadata(&to).is_ok_and(|file| file.len() > 0);
     // An interrupted restore.
     if there && header::kind(&to)? == Kind::Restored {
         header::finish(&to)?;
     }
-    let new = connect::beside(&to)?;
+    let new = beside(&to)?;
     let done = copy(from, &new).and_then(|()| {
         // Faults name the backup.
         let place = DatabaseFile::of(&new).called(from);
@@ -91,13 +92,11 @@ pub fn restore(
         sync(&new)?;
         let kept = if there { Some(keep(&to)?) } else { None };
         // This replaces the store.
-        rustix::fs::rename(&new, &to)
-            .and_then(|()| connect::sync_folder(&to))
-            .map_err(|why| said(&to, why))?;
+        rustix::fs::rename(&new, &to).and_then(|()| sync_folder(&to)).map_err(|why| said(&to, why))?;
         header::finish(&to)?;
         Ok(Restored { kept, ..done })
     });
-    connect::remove(&new);
+    remove(&new);
     done
 }
 
@@ -129,17 +128,9 @@ fn is_backup(from: &Path) -> Result<(), StoreFault> {
 fn copy(from: &Path, new: &Path) -> Result<(), StoreFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let source = rustix::fs::open(from, flags, Mode::empty()).map_err(|why| said(from, why))?;
-    let target =
-        connect::create(new).map_err(|why| said(new, format!("cannot create it: {}", cause(&why))))?;
+    let target = create(new).map_err(|why| said(new, format!("cannot create it: {}", cause(&why))))?;
     std::io::copy(&mut File::from(source), &mut File::from(target)).map_err(|why| said(new, why))?;
     Ok(())
-}
-
-/// Syncs a file.
-pub(super) fn sync(path: &Path) -> Result<(), StoreFault> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty());
-    file.and_then(rustix::fs::fsync).map_err(|why| said(path, why))
 }
 
 /// Fails if SQLite finds damage.
@@ -271,31 +262,6 @@ fn taken(connection: &Connection) -> rusqlite::Result<(i64, bool)> {
         })
     })?;
     Ok((named("written")?.unwrap_or(0).max(used).clamp(0, clock::now()), false))
-}
-
-/// Gives the store a second name, with its log.
-fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
-    let now = clock::written(clock::now()).replace(['-', ':'], "");
-    for number in 0..100_u32 {
-        let again = if number == 0 { String::new() } else { format!("-{number}") };
-        let kept = with(to, &format!(".before-restore-{now}{again}"));
-        match rustix::fs::link(to, &kept) {
-            Ok(()) => {
-                for suffix in BESIDE.iter().filter(|suffix| **suffix != "-shm") {
-                    match rustix::fs::link(with(to, suffix), with(&kept, suffix)) {
-                        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                        Err(why) => return Err(said(&kept, why)),
-                    }
-                }
-                connect::sync_folder(to).map_err(|why| said(&kept, why))?;
-                return Ok(kept);
-            }
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(why) => return Err(said(&kept, format!("cannot keep the former store: {}", cause(&why)))),
-        }
-    }
-    let many = Diagnostic::error(Code::DatabaseFailed, "too many former stores are kept beside it");
-    Err(found(to, many.advise("move the files *.before-restore-* away")))
 }
 
 /// The higher of two positions, either of which may be missing.

@@ -78,18 +78,6 @@ impl ToSql for Column<ClientId> {
     }
 }
 
-/// Whether a stored value is one that no version of this program writes.
-pub(super) const fn is_damage(why: &rusqlite::Error) -> bool {
-    use rusqlite::Error;
-    matches!(
-        why,
-        Error::FromSqlConversionFailure(..)
-            | Error::IntegralValueOutOfRange(..)
-            | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..)
-    )
-}
-
 /// The error for a value that cannot be stored.
 pub(super) fn unstorable(what: &'static str) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(what.into())
