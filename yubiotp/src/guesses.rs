@@ -5,6 +5,8 @@
 //! is empty, one code is not enough any more, and two successive ones are: the owner waits for the next code, and nobody is
 //! locked out. A right pair is found once in 10¹² tries, so pairs are not charged.
 
+use crate::verdict::Charge;
+
 /// How many tries a full bucket holds.
 pub const CAPACITY: u64 = 10;
 
@@ -49,9 +51,20 @@ impl Bucket {
         Ok(Self { full_at: self.from(unix).saturating_add(REFILL) })
     }
 
-    /// Gives back the try that [`Bucket::charge`] took for a code that was right.
-    pub const fn refund(self) -> Self {
-        Self { full_at: self.full_at.saturating_sub(REFILL) }
+    /// The same for a store: what is to be stored, if it changes, and whether a try was taken.
+    #[must_use]
+    pub fn take(self, unix: u64) -> (Option<Self>, Charge) {
+        match self.charge(unix) {
+            Ok(charged) => (Some(charged), Charge::Taken),
+            // What a clock that was ahead left must not stay.
+            Err(Empty) => (Some(self.at(unix)).filter(|at| *at != self), Charge::Empty),
+        }
+    }
+
+    /// Gives back so many tries that [`Bucket::charge`] took for codes that were right.
+    #[must_use]
+    pub fn refund(self, tries: u8) -> Self {
+        Self { full_at: self.full_at.saturating_sub(REFILL.saturating_mul(u64::from(tries))) }
     }
 
     /// The same bucket, without what a clock that was ahead left in it: at `unix` it is empty at most. To be stored, or it would
@@ -112,9 +125,11 @@ mod tests {
     #[test]
     fn a_right_code_costs_nothing() {
         let one = charged(Bucket::FULL, 1, NOW);
-        assert_eq!(one.refund().left(NOW), CAPACITY);
+        assert_eq!(one.refund(1).left(NOW), CAPACITY);
         let nine = charged(Bucket::FULL, 9, NOW);
-        assert_eq!(nine.charge(NOW).unwrap().refund().left(NOW), 1);
+        assert_eq!(nine.charge(NOW).unwrap().refund(1).left(NOW), 1);
+        assert_eq!(nine.refund(9).left(NOW), CAPACITY);
+        assert_eq!(Bucket::FULL.refund(1), Bucket::FULL);
     }
 
     #[test]
@@ -123,6 +138,8 @@ mod tests {
         assert_eq!(later.left(NOW), 0);
         assert_eq!(later.left(NOW + REFILL), 0, "not stored, so it is as late as before");
         let stored = later.at(NOW);
+        assert_eq!(later.take(NOW), (Some(stored), Charge::Empty));
+        assert_eq!(stored.take(NOW), (None, Charge::Empty));
         assert_eq!((stored.left(NOW), stored.left(NOW + REFILL)), (0, 1));
         assert_eq!((Bucket::FULL.at(NOW), stored.at(NOW)), (Bucket::FULL, stored));
         assert_eq!(Bucket::from_stored(u64::MAX).left(u64::MAX), CAPACITY);

@@ -210,11 +210,7 @@ impl Guesses for UserGuesses<'_> {
     type Fault = Fault;
 
     fn charge(&self) -> Result<Charge, Fault> {
-        let charge = self.change(|bucket| match bucket.charge(self.unix) {
-            Ok(charged) => (Some(charged), Charge::Taken),
-            // What a clock that was ahead left must not stay.
-            Err(_) => (Some(bucket.at(self.unix)).filter(|at| *at != bucket), Charge::Empty),
-        })?;
+        let charge = self.change(|bucket| bucket.take(self.unix))?;
         if charge == Charge::Taken {
             self.taken.set(self.taken.get().saturating_add(1));
         }
@@ -234,9 +230,8 @@ impl Guesses for UserGuesses<'_> {
 
 impl UserGuesses<'_> {
     fn give_back(&self, times: u8) {
-        let refunded = |bucket| (0..times).fold(bucket, |bucket: Bucket, _| bucket.refund());
         if times > 0
-            && let Err(fault) = self.change(|bucket| (Some(refunded(bucket)), ()))
+            && let Err(fault) = self.change(|bucket| (Some(bucket.refund(times)), ()))
         {
             *self.unreturned.borrow_mut() = Some(fault);
         }

@@ -4,7 +4,6 @@ use crate::store::Store;
 use crate::user::UserName;
 use std::cell::Cell;
 use yubiotp::diagnostic::Diagnostic;
-use yubiotp::guesses::Bucket;
 use yubiotp::verdict::{Charge, Guesses};
 
 /// The bucket of one user during one login.
@@ -23,10 +22,9 @@ impl<'s> UserGuesses<'s> {
     }
 
     fn give_back(&self, times: u8) {
-        let refunded = |bucket| (0..times).fold(bucket, |bucket: Bucket, _| bucket.refund());
         if times > 0 {
             // The user is in, also if it stays taken: time gives it back.
-            let _ = self.store.change_bucket(self.user, |bucket| (Some(refunded(bucket)), ()));
+            let _ = self.store.change_bucket(self.user, |bucket| (Some(bucket.refund(times)), ()));
         }
     }
 }
@@ -35,11 +33,7 @@ impl Guesses for UserGuesses<'_> {
     type Fault = Diagnostic;
 
     fn charge(&self) -> Result<Charge, Diagnostic> {
-        let charge = self.store.change_bucket(self.user, |bucket| match bucket.charge(self.unix) {
-            Ok(charged) => (Some(charged), Charge::Taken),
-            // What a clock that was ahead left must not stay.
-            Err(_) => (Some(bucket.at(self.unix)).filter(|at| *at != bucket), Charge::Empty),
-        })?;
+        let charge = self.store.change_bucket(self.user, |bucket| bucket.take(self.unix))?;
         if charge == Charge::Taken {
             self.taken.set(self.taken.get().saturating_add(1));
         }

@@ -149,11 +149,11 @@ impl Guesses for Tries<'_> {
     }
     fn refund_one(&self) {
         self.1.set(self.1.get() - 1);
-        self.0.bucket.set(self.0.bucket.get().refund());
+        self.0.bucket.set(self.0.bucket.get().refund(1));
     }
     fn refund(&self) {
         for _ in 0..self.1.take() {
-            self.0.bucket.set(self.0.bucket.get().refund());
+            self.0.bucket.set(self.0.bucket.get().refund(1));
         }
     }
 }
