@@ -9,6 +9,7 @@
 
 mod around;
 mod attacks;
+mod check;
 mod closed;
 mod denied;
 mod examples;

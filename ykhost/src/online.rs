@@ -16,9 +16,7 @@ use asker::{Asker, Heard};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::{Event, FailureKind, Question};
-use yubiotp::protocol::{
-    Flaw, NoAnswer, Nonce, PendingQuery, Request, Server, ServerPoll, ServerVerdict, Step, time_of,
-};
+use yubiotp::protocol::{Nonce, PendingQuery, Probed, Request, Server, ServerPoll, Step, nobodys_otp};
 use yubiotp::verdict::{Answer, Servers};
 use yubiotp::{Position, PublicId};
 
@@ -183,40 +181,13 @@ fn ask_in_order(
     }
 }
 
-/// The result of asking one server about an OTP that no token made.
-pub enum Probed {
-    /// It replied.
-    Reply {
-        /// The time that it took, in milliseconds.
-        ms: u32,
-        /// The verdict, or why the reply decides nothing.
-        said: Result<ServerVerdict, NoAnswer>,
-        /// The time by its clock, in seconds since 1970.
-        time: Option<u64>,
-        /// Why no OK of it would decide, where its reply shows that.
-        flaw: Option<Flaw>,
-    },
-    /// It could not be reached, or sent no whole reply.
-    Failed {
-        /// The kind of failure.
-        kind: FailureKind,
-        /// The time that it took, in milliseconds.
-        ms: u32,
-        /// The failure, in words for the log.
-        why: String,
-    },
-}
-
-/// Asks only this server about an OTP that no token makes: it is well-formed, so a server that is in order looks for
-/// the token, and says BAD_OTP under the client's key. Nothing is used up by that, here or there.
+/// Asks only this server about [an OTP that no token makes](nobodys_otp). Nothing is used up by that, here or there.
 ///
 /// # Errors
 /// It could not be asked, for a reason that is not its own or the network's.
 pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     let nonce = Nonce::from_random(random::bytes()?);
-    // A block that was encrypted under no key: it decrypts to the right private ID as rarely as a guess hits one.
-    let block = PublicId::from_bytes(&random::bytes::<16>()?).map(|block| block.to_string());
-    let otp = format!("{NOBODY}{}", block.unwrap_or_default());
+    let otp = nobodys_otp(&random::bytes()?);
     let asked = PendingQuery { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
     let question = question(online, std::slice::from_ref(server), &otp, &nonce)?;
     let mut program = Asker::start(&online.ask, online.deadline)?;
@@ -226,8 +197,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
             // `ykmap doctor` checks the program separately.
             Heard::Event(Event::Asked { server: 0 } | Event::Note { .. }) => {}
             Heard::Event(Event::Reply { server: 0, ms, body }) => {
-                let flaw = Flaw::of(&body, online.key.is_some());
-                return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body), flaw });
+                return Ok(Probed::reply(&asked, ms, &body));
             }
             Heard::Event(Event::Failed { server: 0, kind, ms, why }) => {
                 return Ok(Probed::Failed { kind, ms, why });
@@ -243,9 +213,6 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
         }
     }
 }
-
-/// The last of the public IDs that sites choose themselves.
-const NOBODY: &str = "vvvvvvvvvvvv";
 
 /// How long before the deadline the program must report about every server, in milliseconds.
 const LAST_WORDS: u32 = 200;

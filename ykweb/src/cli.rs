@@ -21,7 +21,7 @@ use ykcli::line::absolute;
 use ykcli::{diagnostic, explain as codes};
 use ykweb::config::Config;
 use ykweb::store::Store;
-use yubiotp::diagnostic::{Calls, Diagnostic};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, cause};
 use yubiotp::seal::StoreKeys;
 
 /// A web login with a second factor, in front of Apache, nginx and Caddy
@@ -109,6 +109,14 @@ impl Context {
         let ykwebd = self.ykwebd();
         diagnostic::note("", found, Calls { ykwebd: &ykwebd, ..Calls::PLAIN });
     }
+}
+
+/// Threads that ask validation servers, or serve.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|why| {
+        Diagnostic::error(Code::InternalError, format!("cannot start threads: {}", cause(&why))).into()
+    })
 }
 
 /// Runs a command, and shows why it fails.

@@ -222,7 +222,7 @@ impl Diagnostic {
         for remedy in &self.remedies {
             let remedy = match remedy {
                 Remedy::Command { when: _, command } if word::is_escaped_in_logs(&command.line(calls)) => {
-                    "A command that this log cannot show: ykmap doctor or ykvald check prints it".to_owned()
+                    "A command that this log cannot show: ykmap doctor, ykvald check or ykwebd check prints it".to_owned()
                 }
                 remedy => remedy.text(calls),
             };

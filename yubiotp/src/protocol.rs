@@ -2,12 +2,13 @@
 //!
 //! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and echoed fields are those of
 //! yubikey-val 2.41. A client sends a [`Request`] to a [`Server`] and judges the answer with [`PendingQuery::judge`]. A
-//! [`ServerPoll`] asks several servers one question. A server reads a [`Question`] and writes an [`Answer`]. [`sync`] is what servers of YK-VAL tell
-//! each other.
+//! [`ServerPoll`] asks several servers one question, and [`Probed`] is what one says to [an OTP that is nobody's](nobodys_otp).
+//! A server reads a [`Question`] and writes an [`Answer`]. [`sync`] is what servers of YK-VAL tell each other.
 
 mod answer;
 mod flaw;
 mod poll;
+mod probe;
 mod question;
 mod reply;
 mod request;
@@ -17,6 +18,7 @@ pub mod sync;
 pub use answer::Answer;
 pub use flaw::Flaw;
 pub use poll::{ServerPoll, Step};
+pub use probe::{Probed, nobodys_otp};
 pub use question::{Level, MOST_PARAMETERS, Malformed, Question, Version};
 pub use reply::{NoAnswer, PendingQuery, ServerVerdict, Status, time_of, timestamp_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};

@@ -1,5 +1,7 @@
 //! `ykwebd check`: what the server depends on, without starting it.
 
+mod validation;
+
 use super::{Context, Done, Failure, out, place};
 use serde_json::Value;
 use std::os::unix::fs::FileTypeExt as _;
@@ -20,7 +22,7 @@ pub(crate) fn run(context: &Context) -> Done {
     let ykwebd = context.ykwebd();
     report.calls(Calls { ykwebd: &ykwebd, ..Calls::PLAIN });
     match context.settings(&[]) {
-        Ok(config) => all(&mut report, &config),
+        Ok(mut config) => all(&mut report, &mut config),
         Err(failure) => add(&mut report, "configuration", failure),
     }
     if context.json {
@@ -43,7 +45,7 @@ fn setting(name: &str) -> Location {
     Location::Setting(name.to_owned())
 }
 
-fn all(report: &mut Report, config: &Config) {
+fn all(report: &mut Report, config: &mut Config) {
     report.ok(
         "configuration",
         Some(file::location(&config.path)),
@@ -57,21 +59,7 @@ fn all(report: &mut Report, config: &Config) {
         }
     }
     passwords(report, config);
-    match &config.validation {
-        Some(validation) => {
-            let servers = validation.servers.iter().map(|server| server.address()).collect::<Vec<_>>();
-            report.ok(
-                "validation",
-                Some(setting("validation.servers")),
-                format!("not asked: {}", servers.join(", ")),
-            );
-        }
-        None => report.add(
-            "validation",
-            Diagnostic::note(Code::NoServers, "no validation server is set, so no YubiKey is accepted")
-                .at(setting("validation")),
-        ),
-    }
+    validation::check(report, config.validation.take());
     let keys = match place::store_key(config) {
         Ok(keys) => keys,
         Err(failure) => return add(report, "store key", failure),

@@ -2,11 +2,10 @@
 
 mod trial;
 
-use super::{Context, Done, Opened, out, place};
+use super::{Context, Done, Opened, out, place, runtime};
 use clap::ValueHint;
 use std::net::SocketAddr;
 use ykweb::serve::{self, Started};
-use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,10 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|why| {
-        Diagnostic::error(Code::InternalError, format!("cannot start threads: {}", cause(&why)))
-    })?;
+    let runtime = runtime()?;
     let trial = match context.config.is_none() && place::settings()?.is_none() {
         true => Some(trial::make(context)?),
         false => None,

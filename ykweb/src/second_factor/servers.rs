@@ -20,8 +20,8 @@ const SERVERS: &str = "validation.servers";
 
 /// The validation servers of the configuration, and a client for them.
 pub(super) struct ValidationServers {
-    validation: Validation,
-    client: Client,
+    pub(super) validation: Validation,
+    pub(super) client: Client,
 }
 
 impl ValidationServers {
@@ -99,20 +99,24 @@ impl ValidationServers {
     }
 }
 
-fn since(begun: Instant) -> u32 {
+pub(super) fn since(begun: Instant) -> u32 {
     u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Asks one server. Nothing of the event holds the URL, since the OTP is in it.
 async fn ask(client: Client, server: usize, url: Zeroizing<String>) -> Event {
     let begun = Instant::now();
-    match reply(&client, &url).await {
+    match exchange(&client, &url).await {
         Ok(body) => Event::Reply { server, ms: since(begun), body },
         Err((kind, why)) => Event::Failed { server, kind, ms: since(begun), why },
     }
 }
 
-async fn reply(client: &Client, url: &str) -> Result<Zeroizing<Vec<u8>>, (FailureKind, String)> {
+/// The body of the answer to one request, or why there is none.
+pub(super) async fn exchange(
+    client: &Client,
+    url: &str,
+) -> Result<Zeroizing<Vec<u8>>, (FailureKind, String)> {
     let url = Url::parse(url).map_err(|why| (FailureKind::Other, why.to_string()))?;
     let answer = client.get(url).send().await.map_err(|why| (plain::kind(&why), plain::http(&why)))?;
     if answer.status().as_u16() != 200 {

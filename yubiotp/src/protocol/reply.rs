@@ -87,9 +87,9 @@ impl Status {
     /// The remedy for the administrator of the client, if there is one.
     const fn advice(self) -> &'static str {
         match self {
-            Self::NoSuchClient => ": change client_id (id=) to one that it knows",
-            Self::BadSignature => ": change api_key (key=) to the one that goes with client_id",
-            Self::OperationNotAllowed => ": it does not let this client_id (id=) validate",
+            Self::NoSuchClient => ": change client_id to one that it knows",
+            Self::BadSignature => ": change the client's key to the one that goes with client_id",
+            Self::OperationNotAllowed => ": it does not let this client_id validate",
             Self::MissingParameter => {
                 ": it wants something else than protocol 2.0, or another sync_level or timeout"
             }
@@ -111,7 +111,7 @@ pub enum NoAnswer {
     #[error("{}", unproven(*.0, "has no signature"))]
     NotSigned(Status),
     /// There is a key, and the reply is not signed with it.
-    #[error("{}", unproven(*.0, "has a wrong signature: forged, or api_key (key=) is not that of client_id"))]
+    #[error("{}", unproven(*.0, "has a wrong signature: forged, or the client's key is not that of client_id"))]
     WrongSignature(Status),
     /// A true reply that leaves the question open.
     #[error("{}{}", .0.name(), .0.advice())]
@@ -144,7 +144,7 @@ pub enum NoAnswer {
 fn unproven(status: Status, how: &str) -> String {
     match status {
         Status::NoSuchClient | Status::BadSignature | Status::MissingParameter => {
-            format!("{}{} (not signed with api_key)", status.name(), status.advice())
+            format!("{}{} (not signed with the client's key)", status.name(), status.advice())
         }
         _ => format!("its reply ({}) {how}", status.name()),
     }

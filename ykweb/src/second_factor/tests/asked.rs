@@ -1,7 +1,8 @@
 //! Which server is asked when, and what its answer comes to.
 
 use super::*;
-use yubiotp::protocol::Server;
+use yubiotp::ask::FailureKind;
+use yubiotp::protocol::{NoAnswer, Probed, Server, ServerVerdict, Status};
 
 /// What became of a genuine OTP at these servers: whether it was accepted, or the fault, with the trail.
 fn ask(world: &World, site: &Site) -> Result<(bool, String), Diagnostic> {
@@ -99,4 +100,24 @@ fn a_server_on_this_host_needs_no_key() {
     let mut validation = world.site(&[Does::Forge]).validation();
     validation.key = None;
     assert_eq!(accepted(&world.factor(Some(validation)), &otp(0)).0, Means::YubiKey);
+}
+
+/// Each server says for itself whether it answers us, and none makes the others wait.
+#[test]
+fn servers_are_probed_one_by_one() {
+    let world = World::new();
+    let site =
+        world.site(&[Does::Answer, Does::Forge, Does::Fail, Does::Http(404), Does::Nothing]).after(refused());
+    let mut validation = site.validation();
+    validation.deadline = Duration::from_millis(500);
+    let probed = world.runtime.block_on(probe(validation)).unwrap();
+    let all: Vec<_> = probed.into_iter().map(|(_, probed)| probed).collect();
+    let [gone, good, forged, failing, http, silent] = &all[..] else { panic!("{all:?}") };
+    assert!(matches!(gone, Probed::Failed { kind: FailureKind::Connect, .. }), "{gone:?}");
+    assert!(matches!(good, Probed::Reply { said: Ok(ServerVerdict::BadOtp), .. }), "{good:?}");
+    assert!(matches!(forged, Probed::Reply { said: Err(NoAnswer::WrongSignature(_)), .. }), "{forged:?}");
+    let failed = NoAnswer::Undecided(Status::BackendError);
+    assert!(matches!(failing, Probed::Reply { said: Err(why), .. } if *why == failed), "{failing:?}");
+    assert!(matches!(http, Probed::Failed { kind: FailureKind::Http, .. }), "{http:?}");
+    assert!(matches!(silent, Probed::Failed { kind: FailureKind::Silence, .. }), "{silent:?}");
 }
