@@ -12,6 +12,6 @@ pub mod ticket;
 
 pub use evidence::{Evidence, Means};
 pub use key::{Key, KeyHash};
-pub(crate) use requirement::parse_time;
 pub use requirement::{BadRequirement, Factor, Lack, Requirement};
+pub(crate) use requirement::{BadTime, parse_time};
 pub use table::{MOST_GROUPS, Passed, Place, Session, SessionFault, Sessions};

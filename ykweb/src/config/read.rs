@@ -5,7 +5,7 @@ use super::{
     Passwords, SessionLimits, TlsFiles, Validation,
 };
 use crate::file::{self, Audience};
-use crate::session::{Requirement, parse_time};
+use crate::session::{BadTime, Requirement, parse_time};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
@@ -161,10 +161,15 @@ impl Default for RawSessions {
 
 fn time<'de, D: Deserializer<'de>>(from: D, setting: &str) -> Result<Duration, D::Error> {
     let text = String::deserialize(from).unwrap_or_default();
-    parse_time(&text).ok_or_else(|| {
-        de::Error::custom(format!(
-            "{setting} must be a time in quotes, from \"1s\" to \"24h\": \"30m\", \"12h\""
-        ))
+    parse_time(&text).map_err(|bad| {
+        de::Error::custom(match bad {
+            BadTime::NoUnit => format!(
+                "{setting} has no unit: write \"{text}m\" for minutes, \"{text}s\" for seconds or \"{text}h\" for hours"
+            ),
+            BadTime::Other => format!(
+                "{setting} must be a time in quotes with a unit, from \"1s\" to \"24h\": \"30m\", \"12h\""
+            ),
+        })
     })
 }
 

@@ -69,6 +69,8 @@ fn what_is_refused() {
         ("[validation]\nservers = \"val.example.com\"\nclient_id = 1", Code::SettingInvalid),
         ("[sessions]\nidle = \"0s\"", Code::SettingInvalid),
         ("[sessions]\nidle = 30", Code::SettingInvalid),
+        ("[sessions]\nidle = \"30\"", Code::SettingInvalid),
+        ("[[host]]\nurl = \"https://a.example.com\"\nrequire = \"otp fresh=10\"", Code::SettingInvalid),
         ("[[host]]\nurl = \"https://login.example.com\"", Code::SettingInvalid),
         ("[[host]]\nurl = \"http://wiki.example.com\"", Code::SettingInvalid),
         ("[[host]]\nurl = \"https://a.example.com\"\nrequire = \"OTP\"", Code::SettingInvalid),

@@ -34,6 +34,9 @@ pub enum BadRequirement {
     /// A word for what this version does not have.
     #[error("{0} needs WebAuthn, which this version does not have: nobody is let in")]
     NotHere(String),
+    /// `fresh=10`: a number without a unit, which each reader would take for another time.
+    #[error("{0:?} has no unit: write {0}m for minutes, {0}s for seconds or {0}h for hours")]
+    NoUnit(String),
     /// `fresh=` without a time.
     #[error("{0:?} is not a time from 1s to 24h: write fresh=30s, fresh=10m or fresh=2h")]
     Time(String),
@@ -90,8 +93,11 @@ impl Requirement {
                 "webauthn" | "phishing-resistant" => return Err(BadRequirement::NotHere(word.to_owned())),
                 _ => match word.strip_prefix("fresh=") {
                     Some(time) => {
-                        let time = parse_time(time).ok_or_else(|| BadRequirement::Time(word.to_owned()))?;
-                        fresh.replace(time).is_some()
+                        let time = parse_time(time).map_err(|bad| match bad {
+                            BadTime::NoUnit => BadRequirement::NoUnit(word.to_owned()),
+                            BadTime::Other => BadRequirement::Time(word.to_owned()),
+                        });
+                        fresh.replace(time?).is_some()
                     }
                     None => return Err(BadRequirement::Unknown(word.to_owned())),
                 },
@@ -140,17 +146,29 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// `90`, `30s`, `10m`, `2h`: from one second to a day.
-pub(crate) fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.as_bytes().last()? {
-        b's' => (text.strip_suffix('s')?, 1),
-        b'm' => (text.strip_suffix('m')?, 60),
-        b'h' => (text.strip_suffix('h')?, 3600),
-        _ => (text, 1),
+/// Why a text is no time.
+pub(crate) enum BadTime {
+    /// It is a number alone.
+    NoUnit,
+    /// It is something else, or too short or too long.
+    Other,
+}
+
+/// `30s`, `10m`, `2h`: from one second to a day.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, BadTime> {
+    let number_of = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|number| is_number && *number > 0)
     };
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = number.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)?;
-    (1..=86_400).contains(&seconds).then(|| Duration::from_secs(seconds))
+    let units = [('s', 1), ('m', 60), ('h', 3600)];
+    let Some((digits, unit)) =
+        units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+    else {
+        return Err(if number_of(text).is_some() { BadTime::NoUnit } else { BadTime::Other });
+    };
+    let seconds = number_of(digits).and_then(|number| number.checked_mul(unit));
+    let seconds = seconds.filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or(BadTime::Other)
 }
 
 #[cfg(test)]
@@ -175,7 +193,9 @@ mod tests {
             (" otp ", of(Factor::Second, None)),
             ("yubikey,fresh=10m", of(Factor::YubiKey, Some(600))),
             ("fresh=2h", of(Factor::First, Some(7200))),
-            ("otp fresh=90", of(Factor::Second, Some(90))),
+            ("otp fresh=90s", of(Factor::Second, Some(90))),
+            ("otp fresh=10", Err(BadRequirement::NoUnit("fresh=10".into()))),
+            ("fresh=10d", Err(BadRequirement::Time("fresh=10d".into()))),
             ("OTP", Err(BadRequirement::Unknown("OTP".into()))),
             ("none", Err(BadRequirement::Unknown("none".into()))),
             ("webauthn", Err(BadRequirement::NotHere("webauthn".into()))),
