@@ -1,21 +1,23 @@
 //! Reads the configuration file.
 
+mod host;
+mod limits;
+mod validation;
+
 use super::{
-    Authorizer, BadOrigin, Config, ConfigFault, ConnectionLimits, Host, IdentitySocket, LogConfig, Origin,
-    Passwords, SessionLimits, TlsFiles, Validation,
+    Authorizer, BadOrigin, Config, ConfigFault, IdentitySocket, LogConfig, Origin, Passwords, TlsFiles,
 };
 use crate::file::{self, Audience};
-use crate::session::{BadTime, Requirement, parse_time};
+use host::RawHost;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
+use limits::{RawLimits, RawSessions};
+use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use validation::RawValidation;
 use ykserve::addresses;
-use ykserve::settings::{loopback, milliseconds, network, networks, within};
+use ykserve::settings::{loopback, network, networks};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
-use yubiotp::policy::Subject;
-use yubiotp::protocol::{ClientId, ClientKey, Server, SyncLevel};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
@@ -109,138 +111,11 @@ struct RawPassword {
     file: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawValidation {
-    servers: OneOrMore,
-    client_id: u64,
-    #[serde(default)]
-    api_key_file: Option<PathBuf>,
-    #[serde(default)]
-    sync_level: Option<String>,
-    #[serde(default)]
-    ca: Option<PathBuf>,
-    #[serde(default = "validation_deadline", deserialize_with = "read_validation_deadline")]
-    deadline_ms: Duration,
-    #[serde(default = "validation_hedge", deserialize_with = "read_validation_hedge")]
-    hedge_ms: Duration,
-}
-
-const fn validation_deadline() -> Duration {
-    Duration::from_secs(5)
-}
-
-const fn validation_hedge() -> Duration {
-    Duration::from_secs(1)
-}
-
-fn read_validation_deadline<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    milliseconds(from, "validation.deadline_ms")
-}
-
-fn read_validation_hedge<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    milliseconds(from, "validation.hedge_ms")
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a table")]
-struct RawSessions {
-    #[serde(deserialize_with = "idle")]
-    idle: Duration,
-    #[serde(deserialize_with = "most")]
-    most: Duration,
-    #[serde(deserialize_with = "per_user")]
-    per_user: usize,
-}
-
-impl Default for RawSessions {
-    fn default() -> Self {
-        Self { idle: Duration::from_secs(3600), most: Duration::from_secs(12 * 3600), per_user: 20 }
-    }
-}
-
-fn time<'de, D: Deserializer<'de>>(from: D, setting: &str) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from).unwrap_or_default();
-    parse_time(&text).map_err(|bad| {
-        de::Error::custom(match bad {
-            BadTime::NoUnit => format!(
-                "{setting} has no unit: write \"{text}m\" for minutes, \"{text}s\" for seconds or \"{text}h\" for hours"
-            ),
-            BadTime::Other => format!(
-                "{setting} must be a time in quotes with a unit, from \"1s\" to \"24h\": \"30m\", \"12h\""
-            ),
-        })
-    })
-}
-
-fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    time(from, "sessions.idle")
-}
-
-fn most<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    time(from, "sessions.most")
-}
-
-fn per_user<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, "sessions.per_user", 1..=1000, RawSessions::default().per_user)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawHost {
-    url: String,
-    #[serde(default)]
-    require: String,
-    #[serde(default)]
-    allow: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a table")]
-struct RawLimits {
-    #[serde(deserialize_with = "connections")]
-    connections: usize,
-    #[serde(deserialize_with = "connections_per_address")]
-    connections_per_address: usize,
-    #[serde(deserialize_with = "networks")]
-    unlimited_from: Vec<IpNet>,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self { connections: 4096, connections_per_address: 256, unlimited_from: loopback() }
-    }
-}
-
-fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, "limits.connections", 1..=1_000_000, RawLimits::default().connections)
-}
-
-fn connections_per_address<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    let default = RawLimits::default().connections_per_address;
-    within(from, "limits.connections_per_address", 0..=1_000_000, default)
-}
-
-impl From<RawLimits> for ConnectionLimits {
-    fn from(raw: RawLimits) -> Self {
-        Self {
-            connections: raw.connections,
-            connections_per_address: raw.connections_per_address,
-            unlimited_from: raw.unlimited_from,
-            // PAM may take its time over a wrong password, and a validation server over an OTP.
-            deadline: Duration::from_secs(20),
-            read: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            // A Kerberos ticket of somebody in many groups is long.
-            head_bytes: 64 * 1024,
-            body_bytes: 16 * 1024,
-        }
-    }
-}
-
 /// What reads the values of one file.
 struct Reader<'a> {
     path: &'a Path,
+    /// Its text, in which lines are counted.
+    text: &'a str,
 }
 
 type Read<T> = Result<T, ConfigFault>;
@@ -276,10 +151,7 @@ impl Reader<'_> {
     }
 
     fn origin(&self, setting: &str, text: &str) -> Read<Origin> {
-        Origin::parse(text).map_err(|why: BadOrigin| {
-            let found = invalid(format!("{} {why}", shown::quoted(text)));
-            self.wrong(setting, found.advise("write it as browsers show it: https://login.example.com"))
-        })
+        origin(text).map_err(|found| self.wrong(setting, found))
     }
 
     fn listen(&self, raw: Option<OneOrMore>, replaced: &[SocketAddr], tls: bool) -> Read<Vec<SocketAddr>> {
@@ -331,83 +203,6 @@ impl Reader<'_> {
             (None, None) => Ok(Passwords::None),
         }
     }
-
-    fn validation(&self, raw: RawValidation) -> Read<Validation> {
-        let of_url = |text: &String| {
-            Server::parse(text).map_err(|why| {
-                self.wrong("validation.servers", invalid(format!("{} {why}", shown::quoted(text))))
-            })
-        };
-        let servers = raw.servers.list().iter().map(of_url).collect::<Read<Vec<_>>>()?;
-        if servers.is_empty() {
-            let none = invalid("names no validation server".to_owned());
-            return Err(self.wrong("validation.servers", none.advise("name one, or remove [validation]")));
-        }
-        let key = match raw.api_key_file {
-            Some(path) => {
-                let path = self.beside(&path);
-                let text = file::read(&path, Audience::Group, MOST_KEY).map_err(|fault| {
-                    let found = fault.diagnostic();
-                    let found = if fault.is_missing() {
-                        found.advise("write the key there that the validation server gave out, or correct api_key_file")
-                    } else {
-                        found
-                    };
-                    ConfigFault::Invalid(Box::new(found))
-                })?;
-                let bad = |why: yubiotp::protocol::BadClientKey| {
-                    let found = Diagnostic::error(Code::ClientKeyInvalid, why.to_string());
-                    ConfigFault::Invalid(Box::new(found.at(file::location(&path))))
-                };
-                Some(ClientKey::parse(&text).map_err(bad)?)
-            }
-            None => None,
-        };
-        let open = |server: &&Server| !server.is_loopback() && (key.is_none() || !server.is_https());
-        if let Some(server) = servers.iter().find(open) {
-            let problem = if key.is_none() {
-                format!(
-                    "{} is asked without api_key_file, so anybody on the way could say yes",
-                    server.address()
-                )
-            } else {
-                format!("{} is asked without TLS, so others can read and use OTPs", server.address())
-            };
-            return Err(
-                self.wrong("validation", invalid(problem).advise("set api_key_file, and write https://"))
-            );
-        }
-        let sync_level = raw.sync_level.as_deref().map(SyncLevel::parse).transpose();
-        Ok(Validation {
-            servers,
-            client_id: ClientId::new(raw.client_id).ok_or_else(|| {
-                self.wrong("validation.client_id", invalid(format!("{} is no client id", raw.client_id)))
-            })?,
-            key,
-            sync_level: sync_level
-                .map_err(|why| self.wrong("validation.sync_level", invalid(why.to_string())))?,
-            ca: raw.ca.as_deref().map(|path| self.beside(path)),
-            deadline: raw.deadline_ms,
-            hedge: raw.hedge_ms,
-        })
-    }
-
-    fn host(&self, number: usize, raw: &RawHost, portal: &Origin) -> Read<Host> {
-        let setting = |name: &str| format!("host.{name} of host {number}");
-        let origin = self.origin(&setting("url"), &raw.url)?;
-        if origin == *portal {
-            let same = invalid("is public_url, which is the portal itself".to_owned());
-            return Err(self.wrong(&setting("url"), same.advise("give the protected host a name of its own")));
-        }
-        let require = Requirement::parse(&raw.require)
-            .map_err(|why| self.wrong(&setting("require"), invalid(why.to_string())))?;
-        let subject = |text: &String| {
-            Subject::parse(text).ok_or_else(|| {
-                self.wrong(&setting("allow"), invalid(format!("{} is no user", shown::quoted(text))))
-            })
-        };
-        Ok(Host { origin, require, allow: raw.allow.iter().map(subject).collect::<Read<_>>()? })
-    }
 }
 
 impl Config {
@@ -432,7 +227,7 @@ impl Config {
             let (line, found) = ykserve::syntax::finding(text, &error);
             in_file(found, Some(line))
         })?;
-        let reader = Reader { path };
+        let reader = Reader { path, text };
         let beside = |path: &Path| reader.beside(path);
         let tls = raw.tls.map(|tls| TlsFiles {
             certificate: beside(&tls.certificate),
@@ -440,17 +235,7 @@ impl Config {
             client_ca: tls.client_ca.as_deref().map(beside),
         });
         let public_url = reader.origin("public_url", &raw.public_url)?;
-        let hosts = raw.host.iter().enumerate();
-        let hosts = hosts
-            .map(|(at, raw)| reader.host(at.saturating_add(1), raw, &public_url))
-            .collect::<Read<Vec<_>>>()?;
-        let second_of_name = hosts.iter().enumerate().find(|(at, host)| {
-            hosts.iter().take(*at).any(|earlier| earlier.origin.host() == host.origin.host())
-        });
-        if let Some((_, host)) = second_of_name {
-            let twice = Diagnostic::error(Code::SettingsConflict, format!("names {} twice", host.origin));
-            return Err(reader.wrong("host.url", twice.advise("remove one of the two")));
-        }
+        let hosts = reader.hosts(raw.host, &public_url)?;
         let loopback_at =
             |setting, text: Option<String>| text.map(|text| reader.loopback(setting, &text)).transpose();
         let status_from = raw.status_from.map_or_else(
@@ -477,11 +262,7 @@ impl Config {
             check: raw.check.map(|raw| beside(&raw.socket)),
             password: reader.passwords(&raw.password)?,
             validation: raw.validation.map(|raw| reader.validation(raw)).transpose()?,
-            sessions: SessionLimits {
-                idle: raw.sessions.idle,
-                most: raw.sessions.most,
-                per_user: raw.sessions.per_user,
-            },
+            sessions: raw.sessions.into(),
             hosts,
             demo_pages: raw.demo_pages,
             status_from,
@@ -489,6 +270,13 @@ impl Config {
             log: raw.log,
         })
     }
+}
+
+fn origin(text: &str) -> Result<Origin, Diagnostic> {
+    Origin::parse(text).map_err(|why: BadOrigin| {
+        let found = invalid(format!("{} {why}", shown::quoted(text)));
+        found.advise("write it as browsers show it: https://login.example.com")
+    })
 }
 
 fn invalid(problem: impl Into<String>) -> Diagnostic {

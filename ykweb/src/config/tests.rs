@@ -3,7 +3,7 @@
 use super::{Config, Passwords};
 use crate::session::{Factor, Requirement};
 use std::path::Path;
-use yubiotp::diagnostic::Code;
+use yubiotp::diagnostic::{Code, Location};
 use zeroize::Zeroizing;
 
 fn read(text: &str) -> Result<Config, Code> {
@@ -85,4 +85,21 @@ fn what_is_refused() {
     assert_eq!(read("").err(), Some(Code::SettingInvalid), "public_url has no default");
     assert_eq!(read("public_url = \"http://login.example.com\"").err(), Some(Code::SettingInvalid));
     assert_eq!(read("public_url = \"https://login.example.com/path\"").err(), Some(Code::SettingInvalid));
+}
+
+/// A finding about a host says which one, and where.
+#[test]
+fn a_host_is_named_by_its_url_and_line() {
+    let begin = "public_url = \"https://login.example.com\"\n\n[[host]]\nurl = \"https://a.example.com\"\n\n[[host]]\n";
+    for (host, line, url) in [
+        ("url = \"https://b.example.com\"\nrequire = \"OTP\"", 8, "https://b.example.com"),
+        ("require = \"otp\"\nurl = \"b.example.com\"", 8, "b.example.com"),
+        ("url = \"https://b.example.com\"\nallow = [\n\"alice\",\n\"@\",\n]", 10, "https://b.example.com"),
+        ("url = \"https://A.example.com\"", 7, "https://a.example.com"),
+    ] {
+        let text = Zeroizing::new(format!("{begin}{host}\n").into_bytes());
+        let fault = Config::read(Path::new("/x/config.toml"), &text, &[]).err().unwrap().diagnostic();
+        assert_eq!(fault.location, Some(Location::line(b"/x/config.toml", line)), "{fault}");
+        assert!(fault.problem.contains(url), "{fault}");
+    }
 }
