@@ -101,6 +101,8 @@ pub struct Validation {
     pub client_id: ClientId,
     /// Our key there. Without it only servers on loopback are asked.
     pub key: Option<ClientKey>,
+    /// The file that it is in.
+    pub key_file: Option<PathBuf>,
     /// `sl`, if the servers are to confirm with others.
     pub sync_level: Option<SyncLevel>,
     /// Certificate authorities, PEM; the system's if `None`.

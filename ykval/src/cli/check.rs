@@ -4,7 +4,6 @@ mod files;
 mod ksm;
 mod listening;
 mod restored;
-mod server;
 mod settings;
 mod store;
 mod sync;
@@ -13,10 +12,10 @@ mod tls;
 
 use super::{Context, Done, Failure, out, place, wait};
 use serde_json::Value;
-use server::Server;
 use std::path::Path;
 use ykcli::report::Report;
-use ykval::config::Config;
+use ykserve::installation::ServerUser;
+use ykval::config::{Config, StoreAt};
 use ykval::file;
 use yubiotp::diagnostic::{Calls, Severity};
 use yubiotp::seal::StoreKeys;
@@ -25,7 +24,7 @@ use yubiotp::seal::StoreKeys;
 struct Site {
     config: Config,
     /// The user who runs the server, if it is not the user who runs this.
-    server: Option<Server>,
+    server: Option<ServerUser>,
 }
 
 /// The areas of the report, in its order.
@@ -72,7 +71,11 @@ fn all(context: &Context, report: &mut Report) -> Done {
             return Ok(());
         }
     };
-    let server = Server::of(&config);
+    let store = match &config.store {
+        StoreAt::Sqlite(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let server = ServerUser::of(&place::INSTALLED, &config.path, store);
     if let Some(server) = &server {
         // The server may read its own files.
         file::trust(server.uid);

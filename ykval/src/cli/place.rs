@@ -2,12 +2,16 @@
 
 use super::Failure;
 use std::path::{Path, PathBuf};
+use ykserve::installation::{Installation, accounts};
 use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file::{self, Audience};
 use ykval::store::{Serving, Store, StoreFault};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKeys;
+
+/// The server as packages install it.
+pub(crate) const INSTALLED: Installation = Installation { unit: "ykvald.service", config: CONFIG };
 
 /// The folder of the store of a server that root set up.
 pub(crate) const DATA: &str = "/var/lib/ykvald";
@@ -16,7 +20,6 @@ pub(crate) const DATA: &str = "/var/lib/ykvald";
 const SERVICE: &str = "ykvald";
 
 const MOST_KEY: u64 = 4096;
-const MOST_ACCOUNTS: u64 = 64 << 20;
 
 /// The folder for everything, including the configuration, if there is none in `/etc`.
 pub(crate) fn data_folder() -> Option<PathBuf> {
@@ -186,11 +189,4 @@ pub(crate) fn service() -> (Option<u32>, Option<u32>) {
             .ok()
     };
     (numbered("/etc/passwd"), numbered("/etc/group"))
-}
-
-/// The fields of each line of /etc/passwd or /etc/group.
-pub(crate) fn accounts(path: &str) -> Vec<Vec<String>> {
-    let Ok(text) = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&text);
-    text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }

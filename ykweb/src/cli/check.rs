@@ -1,5 +1,6 @@
 //! `ykwebd check`: what the server depends on, without starting it.
 
+mod files;
 mod validation;
 
 use super::{Context, Done, Failure, out, place};
@@ -7,6 +8,7 @@ use serde_json::Value;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use ykcli::report::Report;
+use ykserve::installation::ServerUser;
 use ykserve::tls::{Certificate, Clients};
 use ykweb::config::{Config, Passwords};
 use ykweb::file;
@@ -15,7 +17,7 @@ use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Severity};
 
 /// The areas of the report, in its order.
 const AREAS: &[&str] =
-    &["configuration", "hosts", "tls", "password", "validation", "store key", "store", "users"];
+    &["configuration", "hosts", "tls", "password", "validation", "sockets", "store key", "store", "users"];
 
 pub(crate) fn run(context: &Context) -> Done {
     let mut report = Report::new(AREAS);
@@ -57,6 +59,12 @@ fn all(report: &mut Report, config: &mut Config) {
             Ok(_) => report.ok("tls", Some(file::location(&files.certificate)), "can be used"),
             Err(fault) => report.add("tls", fault.diagnostic().clone()),
         }
+    }
+    let server = ServerUser::of(&place::INSTALLED, &config.path, Some(&config.store));
+    if let Some(server) = &server {
+        // The server may read its own files.
+        file::trust(server.uid);
+        files::check(report, config, server);
     }
     passwords(report, config);
     validation::check(report, config.validation.take());

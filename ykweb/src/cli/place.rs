@@ -1,13 +1,17 @@
 //! The default places of the server's files on a host, and their owner.
 
 use super::Failure;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use ykserve::installation::{Installation, accounts};
 use ykweb::config::{CONFIG, Config};
 use ykweb::file::{self, Audience};
 use ykweb::store::{Store, StoreFault};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKeys;
+
+/// The server as packages install it.
+pub(crate) const INSTALLED: Installation = Installation { unit: "ykwebd.service", config: CONFIG };
 
 /// The folder of the store of a server that root set up.
 pub(crate) const DATA: &str = "/var/lib/ykweb";
@@ -16,7 +20,6 @@ pub(crate) const DATA: &str = "/var/lib/ykweb";
 const SERVICE: &str = "ykweb";
 
 const MOST_KEY: u64 = 4096;
-const MOST_ACCOUNTS: u64 = 64 << 20;
 
 /// The folder for everything, including the configuration, if there is none in `/etc`.
 pub(crate) fn data_folder() -> Option<PathBuf> {
@@ -156,10 +159,13 @@ fn variable(name: &str) -> Option<PathBuf> {
 /// The numbers of the server's user and group, from /etc/passwd and /etc/group: other sources may not be available yet.
 pub(crate) fn service() -> (Option<u32>, Option<u32>) {
     let numbered = |path: &str| {
-        let text = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.split(':').next() == Some(SERVICE))?;
-        line.split(':').nth(2)?.parse().ok()
+        let accounts = accounts(path);
+        accounts
+            .iter()
+            .find(|fields| fields.first().is_some_and(|name| name == SERVICE))?
+            .get(2)?
+            .parse()
+            .ok()
     };
     (numbered("/etc/passwd"), numbered("/etc/group"))
 }

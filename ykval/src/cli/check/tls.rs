@@ -1,6 +1,7 @@
 //! Certificates, read as the server reads them, and whether clients accept them.
 
-use super::{Site, server};
+use super::Site;
+use crate::cli::place::INSTALLED;
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use ykcli::report::Report;
@@ -141,7 +142,7 @@ fn expired(report: &mut Report, about: &'static str, path: &Path, one: &Certific
 /// The socket of `/wsapi/decrypt`.
 fn socket(report: &mut Report, path: &Path) {
     let at = || file::location(path);
-    if server::is_given(path) {
+    if INSTALLED.makes_folder_of(path) {
         return report.ok("decrypt", Some(at()), "systemd creates its folder when the server starts");
     }
     let invalid = |problem: &str| Diagnostic::error(Code::DecryptSocketInvalid, problem).at(at());

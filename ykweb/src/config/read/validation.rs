@@ -56,10 +56,10 @@ impl Reader<'_> {
             let none = invalid("names no validation server".to_owned());
             return Err(self.wrong("validation.servers", none.advise("name one, or remove [validation]")));
         }
-        let key = match raw.api_key_file {
+        let key_file = raw.api_key_file.map(|path| self.beside(&path));
+        let key = match &key_file {
             Some(path) => {
-                let path = self.beside(&path);
-                let text = file::read(&path, Audience::Group, MOST_KEY).map_err(|fault| {
+                let text = file::read(path, Audience::Group, MOST_KEY).map_err(|fault| {
                     let found = fault.diagnostic();
                     let found = if fault.is_missing() {
                         found.advise("write the key there that the validation server gave out, or correct api_key_file")
@@ -70,7 +70,7 @@ impl Reader<'_> {
                 })?;
                 let bad = |why: yubiotp::protocol::BadClientKey| {
                     let found = Diagnostic::error(Code::ClientKeyInvalid, why.to_string());
-                    ConfigFault::Invalid(Box::new(found.at(file::location(&path))))
+                    ConfigFault::Invalid(Box::new(found.at(file::location(path))))
                 };
                 Some(ClientKey::parse(&text).map_err(bad)?)
             }
@@ -97,6 +97,7 @@ impl Reader<'_> {
                 self.wrong("validation.client_id", invalid(format!("{} is no client id", raw.client_id)))
             })?,
             key,
+            key_file,
             sync_level: sync_level
                 .map_err(|why| self.wrong("validation.sync_level", invalid(why.to_string())))?,
             ca: raw.ca.as_deref().map(|path| self.beside(path)),

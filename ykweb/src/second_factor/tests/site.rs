@@ -102,6 +102,7 @@ impl Site {
         Validation {
             servers: self.urls.iter().map(|url| Server::parse(url).unwrap()).collect(),
             client_id: ClientId::new(1).unwrap(),
+            key_file: None,
             key: Some(client_key()),
             sync_level: None,
             ca: None,

@@ -1,8 +1,7 @@
-//! The user of `ykvald.service`, with its drop-ins.
+//! The unit of a server, with its drop-ins.
 
+use crate::file::{self, Audience};
 use std::path::{Path, PathBuf};
-use ykval::config::CONFIG;
-use ykval::file::{self, Audience};
 
 /// Folders of units, in the order of precedence.
 const FOLDERS: [&str; 5] = [
@@ -13,7 +12,6 @@ const FOLDERS: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
-const NAME: &str = "ykvald.service";
 const MOST: u64 = 1 << 20;
 
 /// The part of a unit that matters here.
@@ -29,21 +27,21 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// The unit of this host, if there is one.
-    pub(super) fn installed() -> Option<Self> {
+    /// The unit of this name on this host, if there is one.
+    pub(super) fn named(name: &str) -> Option<Self> {
         let read = |path: &Path| {
             let text = file::read(path, Audience::Everyone, MOST).ok()?;
             Some(String::from_utf8_lossy(&text).into_owned())
         };
-        let unit = FOLDERS.iter().find_map(|folder| read(&Path::new(folder).join(NAME)))?;
+        let unit = FOLDERS.iter().find_map(|folder| read(&Path::new(folder).join(name)))?;
         let mut beside: Vec<(std::ffi::OsString, PathBuf)> = Vec::new();
         for folder in FOLDERS {
-            let entries = std::fs::read_dir(Path::new(folder).join(format!("{NAME}.d")));
+            let entries = std::fs::read_dir(Path::new(folder).join(format!("{name}.d")));
             for entry in entries.into_iter().flatten().filter_map(Result::ok) {
-                let name = entry.file_name();
-                let is_first = beside.iter().all(|(other, _)| *other != name);
+                let own = entry.file_name();
+                let is_first = beside.iter().all(|(other, _)| *other != own);
                 if is_first && entry.path().extension().is_some_and(|extension| extension == "conf") {
-                    beside.push((name, entry.path()));
+                    beside.push((own, entry.path()));
                 }
             }
         }
@@ -86,15 +84,15 @@ impl Unit {
         unit
     }
 
-    /// Whether it runs the server with this configuration.
-    pub(super) fn serves(&self, settings: &Path) -> bool {
+    /// Whether it runs the server with this configuration. `usual` is the one that the server uses if none is named.
+    pub(super) fn serves(&self, settings: &Path, usual: &str) -> bool {
         let mut words = self.command.split_whitespace();
         let named = words.by_ref().find_map(|word| match word.strip_prefix("--config") {
             Some("") => Some(None),
             Some(rest) => rest.strip_prefix('=').map(Some),
             None => None,
         });
-        let named = named.map_or(Some(CONFIG), |named| named.or_else(|| words.next()));
+        let named = named.map_or(Some(usual), |named| named.or_else(|| words.next()));
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         named.is_some_and(|named| real(Path::new(named)) == real(settings))
     }
@@ -104,16 +102,16 @@ impl Unit {
 mod tests {
     use super::*;
 
+    const CONFIG: &str = "/etc/ykvald/config.toml";
+
     #[test]
     fn our_own_with_a_drop_in() {
-        let own = include_str!("../../../../../packaging/systemd/ykvald.service");
+        let own = include_str!("../../../packaging/systemd/ykvald.service");
         let unit = Unit::of([own.to_owned()].into_iter());
         assert_eq!((unit.user.as_deref(), unit.group.as_deref()), (Some("ykvald"), Some("ykvald")));
         assert_eq!(unit.store_key.as_deref(), Some(Path::new("/etc/ykvald/store.key")));
         assert_eq!(unit.runtime_folders, ["ykvald"]);
-        assert!(
-            unit.serves(Path::new("/etc/ykvald/config.toml")) && !unit.serves(Path::new("/tmp/config.toml"))
-        );
+        assert!(unit.serves(Path::new(CONFIG), "") && !unit.serves(Path::new("/tmp/config.toml"), CONFIG));
 
         let beside = "[Service]\nUser=otp\nSupplementaryGroups=ssl-cert \\\n keys\nLoadCredential=\nExecStart=\n\
                       ExecStart=/usr/bin/ykvald --config=/srv/a.toml serve\n";
@@ -121,7 +119,7 @@ mod tests {
         assert_eq!(unit.user.as_deref(), Some("otp"));
         assert_eq!(unit.groups, ["ssl-cert", "keys"]);
         assert_eq!(unit.store_key, None);
-        assert!(unit.serves(Path::new("/srv/a.toml")));
-        assert!(Unit::default().serves(Path::new(CONFIG)), "without --config it is the usual one");
+        assert!(unit.serves(Path::new("/srv/a.toml"), CONFIG));
+        assert!(Unit::default().serves(Path::new(CONFIG), CONFIG), "without --config it is the usual one");
     }
 }
