@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use tests::built;
 use tests::soft_yubikey::SoftYubiKey;
+use tests::ykvald::{self, Client};
 
 /// Where the commands are typed. What they call `ykwebd` takes the configuration of this place; `serve` takes that of a user
 /// who has none.
@@ -51,6 +52,20 @@ impl Desk {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() || command.ends_with(" check"), "{command}: {output:?}");
         output
+    }
+
+    /// From now on this server decides about YubiKeys.
+    fn asks(&self, url: &str, client: &Client) {
+        let folder = self.0.path().join("etc");
+        let key = folder.join("client.key");
+        fs::write(&key, &client.key).unwrap();
+        fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
+        let mut config = fs::read_to_string(folder.join("config.toml")).unwrap();
+        config.push_str(&format!(
+            "\n[validation]\nservers = \"{url}\"\nclient_id = {}\napi_key_file = \"client.key\"\n",
+            client.id
+        ));
+        fs::write(folder.join("config.toml"), config).unwrap();
     }
 
     /// Serves until it answers.
@@ -103,9 +118,13 @@ fn ykwebd_8_is_run() {
 fn a_token_by_a_touch() {
     let desk = Desk::new();
     desk.run("ykwebd init --public-url https://login.example.com", "");
+    let mut key = SoftYubiKey::numbered(1);
+    let validation = ykvald::Site::sqlite();
+    validation.import(std::slice::from_ref(&key));
+    let server = validation.start();
+    desk.asks(&server.url(), validation.client());
     let commands = of_markdown("docs/web.md", Some("## Users and tokens"));
     assert!(commands.len() >= 5, "{commands:?}");
-    let mut key = SoftYubiKey::numbered(1);
     for command in
         commands.iter().filter(|command| !command.contains("add-app") && !command.contains("codes"))
     {

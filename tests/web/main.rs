@@ -11,6 +11,7 @@ mod around;
 mod attacks;
 mod check;
 mod closed;
+mod commands;
 mod denied;
 mod examples;
 mod external;

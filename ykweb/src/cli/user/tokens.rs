@@ -1,12 +1,16 @@
 //! `ykwebd user add-yubikey`, and what is done with one token.
 
 use super::{Context, Done, Failure, OneToken, Opened, UserName, ask, none, out, parse_name};
+use crate::cli::runtime;
 use serde_json::json;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use ykweb::clock;
+use ykweb::config::Validation;
 use ykweb::second_factor::SecondFactor;
-use ykweb::store::Added;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
+use ykweb::store::{Added, Store};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::seal::StoreKeys;
 use yubiotp::{PublicId, Serial, TokenId, Verdict, otp, shown};
 use zeroize::Zeroizing;
 
@@ -49,25 +53,24 @@ pub(super) fn add_yubikey(context: &Context, args: &AddYubikey) -> Done {
     let Opened { config, store, keys } = context.open()?;
     let name = &args.name;
     store.account(name)?.ok_or_else(|| none(name))?;
-    let touched = match args.id {
-        Some(_) => None,
-        None => Some(ask::line("Touch the YubiKey: ")?),
-    };
-    let id = match (&touched, args.id) {
-        (_, Some(id)) => id,
-        (touched, None) => id_in(touched.as_deref().map_or("", String::as_str))?,
+    let has_servers = config.validation.is_some();
+    let (id, touch) = match args.id {
+        Some(id) => (id, None),
+        None => {
+            // What keeps servers from deciding about the touch is found before anybody touches.
+            let factor = Factor::new(name, store.clone(), keys, config.validation)?;
+            let touched = ask::line("Touch the YubiKey: ")?;
+            (id_in(&touched)?, Some((factor, touched)))
+        }
     };
     let token = TokenId::YubiKey(id);
-    let has_servers = config.validation.is_some();
     let added = store.add_yubikey(name, id, &args.label, clock::now())?;
-    let is_new = added == Added::Added;
-    if let (true, true, Some(touched)) = (is_new, has_servers, &touched) {
-        let factor = (store.clone(), keys, config.validation);
-        if let Err(why) = check(factor, name, touched) {
-            // Nobody gets a token that is not accepted.
-            store.remove_token(name, &token)?;
-            return Err(why);
-        }
+    if let (Added::Added, Some((factor, touched))) = (&added, &touch)
+        && let Err(why) = factor.check(name, touched)
+    {
+        // Nobody gets a token that is not accepted.
+        store.remove_token(name, &token)?;
+        return Err(why);
     }
     tell_added(context, name, &token, added, true)?;
     if !has_servers {
@@ -86,24 +89,51 @@ fn id_in(answer: &str) -> Result<PublicId, Failure> {
     id.ok_or_else(|| Failure::input("more was typed than one OTP"))
 }
 
-type Factor = (ykweb::store::Store, yubiotp::seal::StoreKeys, Option<ykweb::config::Validation>);
+/// What decides about the touch, as at a login.
+struct Factor {
+    factor: SecondFactor,
+    /// Where it asks servers.
+    _runtime: Runtime,
+}
 
-/// Has validation servers decide about an OTP of a token that the user has now, as a login would. It is used up.
-fn check((store, keys, validation): Factor, name: &UserName, otp: &Zeroizing<String>) -> Done {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|why| {
-        Failure::from(Diagnostic::error(Code::InternalError, format!("cannot start: {}", cause(&why))))
-    })?;
-    let factor = SecondFactor::new(store, Arc::new(keys), validation, runtime.handle().clone())?;
-    let refused = match factor.judge(name, otp.as_bytes(), clock::now().unsigned_abs()) {
-        Err(fault) => fault,
-        Ok(judged) => match (judged.verdict, judged.finding) {
-            (Verdict::Accepted(_), _) => return Ok(()),
-            (_, Some(found)) => found,
-            (_, None) => return Err(Failure::No),
-        },
-    };
-    Err(Diagnostic { problem: format!("the token was not added: {}", refused.problem), ..refused }.into())
+impl Factor {
+    /// Fails if no server could be asked.
+    fn new(
+        name: &UserName,
+        store: Store,
+        keys: StoreKeys,
+        validation: Option<Validation>,
+    ) -> Result<Self, Failure> {
+        if validation.is_none() {
+            let problem = "no validation server is configured, so nobody can say whether a touch is good";
+            let found = Diagnostic::error(Code::NoServers, problem);
+            let found = found.at(Location::Setting("validation".to_owned()));
+            return Err(found
+                .advise("set servers, client_id and api_key_file in the table [validation]")
+                .run_when(
+                    "to add it unchecked",
+                    Program::Ykwebd,
+                    format!("user add-yubikey {name} PUBLIC_ID"),
+                )
+                .into());
+        }
+        let runtime = runtime()?;
+        let factor = SecondFactor::new(store, Arc::new(keys), validation, runtime.handle().clone())?;
+        Ok(Self { factor, _runtime: runtime })
+    }
+
+    /// Has validation servers decide about an OTP of a token that the user has now. It is used up.
+    fn check(&self, name: &UserName, otp: &Zeroizing<String>) -> Done {
+        let refused = match self.factor.judge(name, otp.as_bytes(), clock::now().unsigned_abs()) {
+            Err(fault) => fault,
+            Ok(judged) => match (judged.verdict, judged.finding) {
+                (Verdict::Accepted(_), _) => return Ok(()),
+                (_, Some(found)) => found,
+                (_, None) => return Err(Failure::No),
+            },
+        };
+        Err(Diagnostic { problem: format!("the token was not added: {}", refused.problem), ..refused }.into())
+    }
 }
 
 /// Says what became of adding a token. Who has it already is a failure.
