@@ -2,8 +2,7 @@
 //!
 //! The rules are those of every login ([`yubiotp::verdict`]); here are what they are applied to. The `vault` is
 //! the store, whose ledger accepts nothing twice. `servers` asks validation servers about the OTPs of YubiKeys:
-//! their keys are never here; [`probe`] asks
-//! whether they answer. `guesses` counts the codes that were tried.
+//! their keys are never here; [`probe`] asks whether they answer. `guesses` counts the codes that were tried.
 
 mod finding;
 mod guesses;
@@ -19,6 +18,7 @@ use crate::session::Means;
 use crate::store::{Account, Store, StoreFault};
 use crate::user::UserName;
 use guesses::UserGuesses;
+pub use guesses::give_back_guesses;
 pub use probe::probe;
 use servers::ValidationServers;
 use std::sync::Arc;

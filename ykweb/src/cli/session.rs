@@ -13,7 +13,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Program};
 pub(crate) enum Verb {
     /// List who is signed in, with what they showed, and from where
     List(Of),
-    /// End sessions, by their numbers or of a user. The server notices within a second
+    /// End sessions: by their numbers, of a user, or all. The server notices within a second
     End(End),
 }
 
@@ -33,6 +33,9 @@ pub(crate) struct End {
     /// All of this user
     #[arg(long, value_name = "NAME", value_parser = parse_name, group = "which")]
     user: Option<UserName>,
+    /// All that there are, of every user, as after a break-in
+    #[arg(long, group = "which")]
+    all: bool,
 }
 
 pub(crate) fn run(context: &Context, verb: Verb) -> Done {
@@ -90,6 +93,10 @@ fn end(context: &Context, end: &End) -> Done {
     let Opened { store, .. } = context.open()?;
     let ended = match &end.user {
         Some(user) => store.end_sessions_of(user)?,
+        None if end.all => {
+            let all: Vec<_> = store.sessions(None)?.iter().map(|session| session.number).collect();
+            store.end_sessions(&all)?
+        }
         None => store.end_sessions(&end.numbers)?,
     };
     if context.json {

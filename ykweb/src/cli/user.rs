@@ -5,6 +5,7 @@ mod ask;
 mod codes;
 mod show;
 mod tokens;
+mod unlock;
 
 use super::{Context, Done, Failure, Opened, out, set_password};
 use serde_json::json;
@@ -35,6 +36,8 @@ pub(crate) enum Verb {
     AddApp(app::Args),
     /// Give a user four new recovery codes, shown once. Codes from before end
     NewRecoveryCodes(One),
+    /// Accept single codes of a user again, after too many wrong ones. Used codes stay used
+    Unlock(One),
     /// Accept a token of a user again
     EnableToken(OneToken),
     /// Accept a token of a user not any more, until it is enabled again
@@ -76,6 +79,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::AddYubikey(args) => tokens::add_yubikey(context, &args),
         Verb::AddApp(args) => app::add(context, &args),
         Verb::NewRecoveryCodes(One { name }) => codes::renew(context, &name),
+        Verb::Unlock(One { name }) => unlock::run(context, &name),
         Verb::EnableToken(one) => tokens::set_enabled(context, &one, true),
         Verb::DisableToken(one) => tokens::set_enabled(context, &one, false),
         Verb::RemoveToken(one) => tokens::remove(context, &one),

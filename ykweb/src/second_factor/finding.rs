@@ -39,6 +39,9 @@ pub(super) fn of(verdict: &Verdict, user: &UserName, is_disabled: bool) -> Optio
                 let verb = format!("enable-token {name} {token}");
                 user_verb(of_every_login(reason), "to enable it", &verb)
             }
+            Reason::TwoCodesNeeded => {
+                user_verb(of_every_login(reason), "if the user mistyped them all", &format!("unlock {name}"))
+            }
             Reason::NotTheirRecoveryCode => {
                 let verb = format!("new-recovery-codes {name}");
                 user_verb(of_every_login(reason), "if the user has lost them", &verb)

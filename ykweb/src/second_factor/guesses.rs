@@ -1,10 +1,20 @@
 //! How many codes may still be tried for the user of one login.
 
-use crate::store::Store;
+use crate::store::{Store, StoreFault};
 use crate::user::UserName;
 use std::cell::Cell;
 use yubiotp::diagnostic::Diagnostic;
+use yubiotp::guesses::Bucket;
 use yubiotp::verdict::{Charge, Guesses};
+
+/// Gives a user all tries back, and says how many were left at `unix`, in seconds since 1970. What was used stays used: positions
+/// do not change.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn give_back_guesses(store: &Store, user: &UserName, unix: u64) -> Result<u64, StoreFault> {
+    store.change_bucket(user, |bucket| (Some(Bucket::FULL).filter(|full| *full != bucket), bucket.left(unix)))
+}
 
 /// The bucket of one user during one login.
 pub(super) struct UserGuesses<'s> {

@@ -224,3 +224,21 @@ fn guesses_are_counted() {
     // It was not used up: with the next one it is accepted.
     assert_eq!(accepted(&other, &format!("{} {}", code(0), code(1))).0, Means::Totp);
 }
+
+/// Afterwards single codes are accepted again, and used ones are not.
+#[test]
+fn guesses_are_given_back() {
+    let world = World::new();
+    let (factor, store, alice) = (world.factor(None), world.store(), name("alice"));
+    assert_eq!(accepted(&factor, &code(0)).0, Means::Totp);
+    let near: Vec<_> = (0..3).map(code).collect();
+    let wrong = (0..30).map(|number| format!("{number:06}")).filter(|text| !near.contains(text));
+    for text in wrong.take(10) {
+        assert_eq!(reason(&factor, "alice", &text).1, Code::CodeWrong);
+    }
+    assert_eq!(reason(&factor, "alice", &code(1)).1, Code::CodesNeeded);
+    assert_eq!(give_back_guesses(&store, &alice, NOW).unwrap(), 0);
+    assert_eq!(give_back_guesses(&store, &alice, NOW).unwrap(), yubiotp::guesses::CAPACITY);
+    assert_eq!(reason(&factor, "alice", &code(0)).1, Code::CodeUsed);
+    assert_eq!(accepted(&factor, &code(1)).0, Means::Totp);
+}
