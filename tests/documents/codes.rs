@@ -48,27 +48,59 @@ fn every_entry_has_a_cause_and_a_remedy() {
 #[test]
 fn every_code_is_used() {
     let packages = crate::source::packages();
-    let files = packages.iter().flat_map(|package| crate::source::files(&format!("{package}/src")));
-    let shipped = |text: String| text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
-    let all: String = files
-        .filter(|path| path != SOURCE && !path.ends_with("/tests.rs") && !path.contains("/tests/"))
-        .map(|path| shipped(text_of(&path)))
-        .collect();
+    let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+    let all = shipped(&packages);
     let names: String = of_variants(&text_of(SOURCE))
         .into_iter()
-        .filter(|variant| {
-            let mentioned = |at: usize| !all[at..].starts_with(|c: char| c.is_ascii_alphanumeric());
-            let needle = format!("Code::{variant}");
-            !all.match_indices(&needle).any(|(at, _)| mentioned(at + needle.len()))
-        })
-        .map(|variant| format!("{variant} "))
+        .filter(|(variant, _)| !mentions(&all, variant))
+        .map(|(variant, _)| format!("{variant} "))
         .collect();
     assert_eq!(names, "", "nothing has these codes");
 }
 
-fn of_variants(source: &str) -> Vec<String> {
+/// Whoever runs the web login finds its own commands and settings, wherever an entry has those of a host.
+#[test]
+fn entries_are_true_for_the_web_login() {
+    let (all, page) = (shipped(&["ykweb", "ykserve"]), text_of(PAGE));
+    let mut count = 0;
+    for (variant, code) in of_variants(&text_of(SOURCE)) {
+        if !mentions(&all, &variant) {
+            continue;
+        }
+        count += 1;
+        let (_, entry) = page.split_once(&format!("\n### {code}\n")).unwrap();
+        let entry = entry.split("\n#").next().unwrap();
+        let of_a_host = ["ykmap", "the mapping", "pam.d", "[online]", "/etc/yubiotp", "yubiotp-ask"];
+        let is_of_the_web = ["web login", "ykweb"].iter().any(|name| entry.contains(name));
+        assert!(is_of_the_web || !of_a_host.iter().any(|name| entry.contains(name)), "{code}: {entry}");
+    }
+    assert!(count > 80, "{count}");
+}
+
+/// What these packages ship, without tests.
+fn shipped(packages: &[&str]) -> String {
+    let files = packages.iter().flat_map(|package| crate::source::files(&format!("{package}/src")));
+    let shipped = |text: String| text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+    files
+        .filter(|path| path != SOURCE && !path.ends_with("/tests.rs") && !path.contains("/tests/"))
+        .map(|path| shipped(text_of(&path)))
+        .collect()
+}
+
+fn mentions(all: &str, variant: &str) -> bool {
+    let needle = format!("Code::{variant}");
+    let is_whole = |at: usize| !all[at..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    all.match_indices(&needle).any(|(at, _)| is_whole(at + needle.len()))
+}
+
+/// The variants of the source, and their codes.
+fn of_variants(source: &str) -> Vec<(String, String)> {
     let (_, catalogue) = source.split_once("\ncodes! {\n").unwrap();
     let (catalogue, _) = catalogue.split_once("\n}\n").unwrap();
     let lines = catalogue.lines().filter(|line| line.contains(" = "));
-    lines.map(|line| line.trim().split(' ').next().unwrap().to_owned()).collect()
+    let of = |line: &str| {
+        let variant = line.trim().split(' ').next().unwrap();
+        (variant.to_owned(), line.split('"').nth(1).unwrap().to_owned())
+    };
+    lines.map(of).collect()
 }
