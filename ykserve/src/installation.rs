@@ -1,14 +1,21 @@
-//! How a server is installed on a host: its unit, and the user who runs it.
+//! How a server is installed on a host: its unit, the user who runs it, the default places of its files, its store key, and what
+//! [`init`] creates.
 
 mod access;
+pub mod init;
+mod paths;
+mod store_key;
 mod unit;
 mod user;
 
 use crate::file::{self, Audience};
 use std::path::Path;
 use unit::Unit;
+use yubiotp::diagnostic::Program;
 
 pub use access::{PASS, READ, WRITE};
+pub use paths::Layout;
+pub use store_key::{Unfinished, store_key_path};
 pub use user::ServerUser;
 
 const MOST_ACCOUNTS: u64 = 64 << 20;
@@ -16,10 +23,18 @@ const MOST_ACCOUNTS: u64 = 64 << 20;
 /// A server as packages install it.
 #[derive(Debug, Clone, Copy)]
 pub struct Installation {
+    /// Its command.
+    pub program: Program,
+    /// The name of that: `ykvald`.
+    pub name: &'static str,
     /// Its unit: `ykvald.service`.
     pub unit: &'static str,
+    /// The user and the group that packages make for it, and the name of its folder in a home folder.
+    pub user: &'static str,
     /// The configuration of a server that root set up.
     pub config: &'static str,
+    /// The folder of the store of a server that root set up.
+    pub data: &'static str,
 }
 
 impl Installation {

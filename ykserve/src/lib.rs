@@ -4,8 +4,8 @@
 //! A server is a [`Service`]: it answers requests, and says what it logs. This crate does the rest, in the order of a run:
 //!
 //! 1. [`settings`] are those that each server has, [`mod@file`] opens the files that they name, [`certificates`] and [`tls`] read
-//!    those of TLS, and [`addresses`] says which addresses do not go together. [`installation`] finds the user who runs the
-//!    server, and whether that user may use these files.
+//!    those of TLS, and [`addresses`] says which addresses do not go together. [`installation`] knows the default places of
+//!    files and what `init` creates, and finds the user who runs the server, and whether that user may use these files.
 //! 2. [`stop::signals`] are orders from the first moment on. [`listen`] takes the sockets of systemd, or opens some.
 //!    [`descriptors`] says how many connections there is room for.
 //! 3. A [`ServerState`] has what all connections share, beside the [`log`], whose thread it needs, and [`metrics`].

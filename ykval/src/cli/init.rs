@@ -9,10 +9,11 @@ use clap::ValueHint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use ykcli::diagnostic;
-use ykval::config::{CONFIG, has_password};
+use ykserve::installation::Layout;
+use ykval::config::has_password;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 
-pub(crate) use make::{Layout, Made, Plan};
+pub(crate) use make::{Made, Plan};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,16 +50,8 @@ pub(super) fn parse_store(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let (config, layout) = match (args.dir, &context.config) {
-        // clap does not detect a conflict with an option before the verb.
-        (Some(_), Some(_)) => {
-            let both = "--dir cannot be used with --config";
-            return Err(Diagnostic::error(Code::CommandLineInvalid, both).into());
-        }
-        (Some(dir), None) => (absolute(dir)?.join("config.toml"), Layout::OneFolder),
-        (None, Some(config)) if config != Path::new(CONFIG) => (config.clone(), Layout::OneFolder),
-        (None, _) => usual()?,
-    };
+    let dir = args.dir.map(absolute).transpose()?;
+    let (config, layout) = place::INSTALLED.place_of_init(dir.as_deref(), context.config.as_deref())?;
     let is_url = |store: &String| store.contains("://");
     let store = match args.store {
         Some(path) if !is_url(&path) => Some(absolute(path.into())?.display().to_string()),
@@ -95,37 +88,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     Ok(())
 }
 
-/// The default places: what exists already, or what this user may write to.
-fn usual() -> Result<(PathBuf, Layout), Failure> {
-    let data = place::data_folder().ok_or_else(|| {
-        let homeless = Diagnostic::error(Code::ConfigMissing, "this user has no home folder");
-        Failure::from(homeless.advise("name a folder with --dir"))
-    })?;
-    let of_data = data.join("config.toml");
-    let root = rustix::process::geteuid().is_root();
-    Ok(if root && (Path::new(CONFIG).exists() || !of_data.exists()) {
-        (CONFIG.into(), Layout::System)
-    } else {
-        (of_data, Layout::OneFolder)
-    })
-}
-
 fn tell(context: &Context, plan: &Plan, made: &Made) {
     if context.json {
         let client = made.client.as_ref();
         let client = client.map(|(id, name, key)| lines::to_json(&made.config, *id, name, &key.to_base64()));
         out::json(&json!({
             "config": plan.config,
-            "made": made.new,
-            "kept": made.kept,
+            "made": made.made.new,
+            "kept": made.made.kept,
             "client": client,
         }));
         return;
     }
-    for what in &made.new {
+    for what in &made.made.new {
         out::line(&format!("created {what}"));
     }
-    for what in &made.kept {
+    for what in &made.made.kept {
         out::line(&format!("kept {what}"));
     }
     if let Some((id, name, key)) = &made.client {

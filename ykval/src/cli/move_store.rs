@@ -6,6 +6,7 @@ use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
+use ykserve::installation::store_key_path;
 use ykval::config::{CONFIG, Config, StoreAt, has_password};
 use ykval::moving::{self, Abandoned, Part};
 use ykval::store::{self, Mark, Stage, Store, StoreFault};
@@ -237,7 +238,7 @@ fn same_key(from: &Named, to: &Named) -> Result<(), Failure> {
         let problem = format!("is store key {new}, and that of the store to be moved is {old}");
         let other = Diagnostic::error(Code::DatabaseUnderOtherStoreKey, problem);
         return Err(other
-            .at(file::location(&place::store_key_path(&to.config)))
+            .at(file::location(&store_key_path(&to.config.store_key)))
             .advise("copy the store key of the old store there")
             .into());
     }

@@ -44,7 +44,7 @@ fn from(context: &Context, args: &Args, config: &Config, path: &Path) -> Done {
     let key = place::store_key(config)?;
     let gathered = args.evidence.read()?;
     let done = sqlite::restore(&args.file, path, key.ids(), &gathered.evidence, args.evidence.accept_risk)?;
-    place::init_is_finished(config)?;
+    place::unfinished(config).end()?;
     tell(context, args, path, &done);
     if done.restored > 0 && gathered.may_be_complete_since(done.taken) {
         out::note(

@@ -1,9 +1,10 @@
 //! `ykvald serve`
 
-use super::init::{Layout, Plan};
+use super::init::Plan;
 use super::{Context, Done, Failure, cannot_start, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
+use ykserve::installation::{Layout, store_key_path};
 use ykval::keys::KeyRing;
 use ykval::serve::{self, Started};
 use ykval::store::Serving;
@@ -48,7 +49,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 ));
             }
         };
-        let path = place::store_key_path(&config);
+        let path = store_key_path(&config.store_key);
         let read = move || place::read_key(&path).map_err(why_not_read);
         serve::run(config, store, KeyRing::new(key, Box::new(read)), told).await.map_err(|fault| fault.diagnostic().clone().into())
     })
@@ -62,7 +63,7 @@ fn why_not_read(failure: Failure) -> Diagnostic {
 
 /// Creates configuration, store key and store in the data folder.
 async fn make() -> Done {
-    let folder = place::data_folder().ok_or_else(place::no_settings)?;
+    let folder = place::INSTALLED.data_folder().ok_or_else(place::no_settings)?;
     let config = folder.join("config.toml");
     let layout = Layout::OneFolder;
     let plan = Plan { config, layout, store: None, password_file: None, first: None, start_anew: false };

@@ -3,13 +3,13 @@
 pub(crate) mod make;
 mod text;
 
-use super::{Context, Done, Failure, absolute, out, place};
+use super::{Context, Done, absolute, out, place};
 use clap::ValueHint;
-use make::{Layout, Made, Plan};
+use make::Plan;
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use ykweb::config::{CONFIG, Origin};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use std::path::PathBuf;
+use ykserve::installation::init::Made;
+use ykweb::config::Origin;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,37 +26,14 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let (config, layout) = match (args.dir, &context.config) {
-        // clap does not detect a conflict with an option before the verb.
-        (Some(_), Some(_)) => {
-            let both = "--dir cannot be used with --config";
-            return Err(Diagnostic::error(Code::CommandLineInvalid, both).into());
-        }
-        (Some(dir), None) => (absolute(dir)?.join("config.toml"), Layout::OneFolder),
-        (None, Some(config)) if config != Path::new(CONFIG) => (config.clone(), Layout::OneFolder),
-        (None, _) => usual()?,
-    };
+    let dir = args.dir.map(absolute).transpose()?;
+    let (config, layout) = place::INSTALLED.place_of_init(dir.as_deref(), context.config.as_deref())?;
     let plan = Plan { config, layout, public_url: args.public_url, further: "", demo_pages: false };
     let made = plan.make()?;
     // Remedies name the configuration, unless it is the default one.
     let named = (place::settings()?.as_deref() != Some(&plan.config)).then(|| plan.config.clone());
     tell(&Context { config: named, json: context.json }, &plan, &made);
     Ok(())
-}
-
-/// The default places: what exists already, or what this user may write to.
-fn usual() -> Result<(PathBuf, Layout), Failure> {
-    let data = place::data_folder().ok_or_else(|| {
-        let homeless = Diagnostic::error(Code::ConfigMissing, "this user has no home folder");
-        Failure::from(homeless.advise("name a folder with --dir"))
-    })?;
-    let of_data = data.join("config.toml");
-    let root = rustix::process::geteuid().is_root();
-    Ok(if root && (Path::new(CONFIG).exists() || !of_data.exists()) {
-        (CONFIG.into(), Layout::System)
-    } else {
-        (of_data, Layout::OneFolder)
-    })
 }
 
 fn tell(context: &Context, plan: &Plan, made: &Made) {

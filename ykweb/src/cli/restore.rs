@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         Some(file) => store::restore(file, &config.store, keys, now)?,
         None => store::restore_in_place(&config.store, keys, now)?,
     };
-    place::init_is_finished(&config)?;
+    place::unfinished(&config).end()?;
     if context.json {
         out::json(&as_json(&done));
     } else {

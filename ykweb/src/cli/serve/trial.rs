@@ -1,10 +1,11 @@
 //! A site for trying out, where there is no configuration: a user with a password and an app, and a page that asks for both.
 
-use crate::cli::init::make::{Layout, Plan};
+use crate::cli::init::make::Plan;
 use crate::cli::user::app;
 use crate::cli::{Context, Failure, Opened, out, place};
 use data_encoding::BASE32_NOPAD;
 use ykcli::qr;
+use ykserve::installation::Layout;
 use ykweb::config::Origin;
 use ykweb::first_factor::file::set_password;
 use ykweb::store::NewCodes;
@@ -38,7 +39,7 @@ pub(super) struct Trial {
 
 /// Creates configuration, store key and store in the data folder, and the user.
 pub(super) fn make(context: &Context) -> Result<Trial, Failure> {
-    let folder = place::data_folder().ok_or_else(place::no_settings)?;
+    let folder = place::INSTALLED.data_folder().ok_or_else(place::no_settings)?;
     let config = folder.join("config.toml");
     let user =
         UserName::parse(USER).map_err(|why| Diagnostic::error(Code::InternalError, why.to_string()))?;
