@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use ykcli::report::Report;
-use ykserve::installation::ServerUser;
+use ykserve::installation::{ServerUser, store_key_path};
 use ykserve::tls::{Certificate, Clients};
 use ykweb::config::{Config, Passwords};
 use ykweb::file;
@@ -53,6 +53,11 @@ fn all(report: &mut Report, config: &mut Config) {
         Some(file::location(&config.path)),
         format!("the portal is {}", config.public_url),
     );
+    let server = ServerUser::of(&place::INSTALLED, &config.path, Some(&config.store));
+    if let Some(server) = &server {
+        // The server may read its own files.
+        file::trust(server.uid);
+    }
     hosts(report, config);
     if let Some(files) = &config.tls {
         match Certificate::read(files, Clients::May, "listen") {
@@ -60,23 +65,19 @@ fn all(report: &mut Report, config: &mut Config) {
             Err(fault) => report.add("tls", fault.diagnostic().clone()),
         }
     }
-    let server = ServerUser::of(&place::INSTALLED, &config.path, Some(&config.store));
     if let Some(server) = &server {
-        // The server may read its own files.
-        file::trust(server.uid);
         files::check(report, config, server);
     }
     passwords(report, config);
     validation::check(report, config.validation.take());
-    let keys = match place::store_key(config) {
+    // systemd may pass the server another one than the configuration names.
+    let passed = server.and_then(|server| server.credential);
+    let path = passed.unwrap_or_else(|| store_key_path(&config.store_key));
+    let keys = match place::read_key(&path, config) {
         Ok(keys) => keys,
         Err(failure) => return add(report, "store key", failure),
     };
-    report.ok(
-        "store key",
-        Some(file::location(&config.store_key)),
-        format!("is store key {}", keys.current().id()),
-    );
+    report.ok("store key", Some(file::location(&path)), format!("is store key {}", keys.current().id()));
     let store = match place::store(config, &keys) {
         Ok(store) => store,
         Err(failure) => return add(report, "store", failure),
