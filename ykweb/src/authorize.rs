@@ -96,13 +96,15 @@ impl Denial {
     }
 }
 
-/// The value of a cookie; the first, if there are several of a name.
+/// The value of a cookie; the first, if there are several of a name (RFC 6265, 4.2.1). Its name is compared as it is: other hosts
+/// of the domain can set one that begins with a blank of another kind. No browser sees the prefix `__Host-` in it, and who cuts
+/// off such a blank does.
 #[must_use]
 pub fn cookie<'a>(cookies: &'a str, name: &str) -> Option<&'a str> {
-    cookie::Cookie::split_parse(cookies)
-        .filter_map(Result::ok)
-        .find(|cookie| cookie.name() == name)
-        .and_then(|cookie| cookie.value_raw())
+    cookies.split(';').find_map(|pair| {
+        let (own, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+        (own == name).then_some(value)
+    })
 }
 
 /// The key in a cookie.
@@ -143,5 +145,29 @@ impl Site {
 
     fn session_at(&self, key: KeyHash, host: &str, now: u64) -> Option<Arc<Session>> {
         self.sessions.find(key, |place| matches!(place, Place::Host(at) if at == host), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_of_exactly_this_name() {
+        for (sent, found) in [
+            ("__Host-ykweb=key", Some("key")),
+            ("a=1; __Host-ykweb=key; b=2", Some("key")),
+            ("a=1;\t__Host-ykweb=key;b", Some("key")),
+            ("__Host-ykweb=first; __Host-ykweb=second", Some("first")),
+            ("\u{2000}__Host-ykweb=tossed; __Host-ykweb=key", Some("key")),
+            ("\u{a0}__Host-ykweb=tossed", None),
+            ("\u{85}__Host-ykweb=tossed; \u{3000}__Host-ykweb=tossed; \u{2028}__Host-ykweb=tossed", None),
+            ("\u{b}__Host-ykweb=tossed; \u{c}__Host-ykweb=tossed", None),
+            ("__Host-ykweb =tossed; __host-ykweb=tossed; =__Host-ykweb=tossed", None),
+            ("__Host-ykweb-start=other; __Host-ykweb", None),
+            ("", None),
+        ] {
+            assert_eq!(cookie(sent, COOKIE), found, "{sent:?}");
+        }
     }
 }
