@@ -140,7 +140,7 @@ impl Site {
             return Decision::NotSignedIn(lack);
         }
         // What a form sent is lost; the page that it was sent to may show it again.
-        Decision::Start { target: asked.target.to_owned(), need }
+        Decision::Start { target: host.page(asked.target).to_owned(), need }
     }
 
     fn session_at(&self, key: KeyHash, host: &str, now: u64) -> Option<Arc<Session>> {

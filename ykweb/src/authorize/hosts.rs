@@ -35,14 +35,24 @@ impl ProtectedHost {
         })
     }
 
-    /// Path and query of a page of this host that a browser can be sent to: from an address that others wrote. `/` for what
-    /// is none.
+    /// Path and query of a page of this host that a browser can be sent to: from an address that others wrote. The path alone if
+    /// both are too long, and `/` for what is none.
     #[must_use]
     pub fn page<'a>(&self, target: &'a str) -> &'a str {
-        const MOST: usize = 4096;
+        // In another address, and this in a header: nginx has 4 KiB for all headers of an answer.
+        const MOST: usize = 2048;
         let is_in_urls = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte);
-        let is_page = target.starts_with('/') && target.len() <= MOST && target.bytes().all(is_in_urls);
-        if is_page && !target.starts_with(super::PREFIX) { target } else { "/" }
+        let encoded =
+            |text: &str| text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum();
+        let is_page = |text: &str| {
+            let length: usize = encoded(text);
+            text.starts_with('/')
+                && length <= MOST
+                && text.bytes().all(is_in_urls)
+                && !text.starts_with(super::PREFIX)
+        };
+        let path = target.split('?').next().unwrap_or_default();
+        [target, path].into_iter().find(|text| is_page(text)).unwrap_or("/")
     }
 }
 
