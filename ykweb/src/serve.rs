@@ -7,7 +7,6 @@
 mod authorizer;
 mod browser;
 mod callers;
-mod denials;
 mod forms;
 mod guesses;
 mod health;
@@ -16,6 +15,7 @@ mod metrics;
 mod page;
 mod portal;
 mod recorder;
+mod repeated;
 mod route;
 mod shared;
 #[cfg(test)]

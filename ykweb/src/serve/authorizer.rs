@@ -1,7 +1,7 @@
 //! What web servers are told about requests to protected hosts: over HTTP (nginx, Caddy, Traefik), or FastCGI (Apache).
 
 use super::forms;
-use super::log::Event;
+use super::log::{Event, Said};
 use super::page::{MessagePage, Reply, page, policy_elsewhere, redirect, text, with_cookie};
 use super::portal::clock_now;
 use super::route::{header_text, is_host_page};
@@ -202,8 +202,8 @@ fn to_browser(shared: &Shared, reply: HostReply) -> Reply {
 
 /// Nobody passes.
 fn fault(shared: &Shared, found: &Diagnostic) -> Reply {
-    shared.note(super::log::Said::fault("authorize", found, "-".to_owned()));
-    text(StatusCode::SERVICE_UNAVAILABLE, "not now\n")
+    let id = shared.note_again(Said::fault("authorize", found, "-".to_owned())).unwrap_or_default();
+    text(StatusCode::SERVICE_UNAVAILABLE, format!("not now {id}\n"))
 }
 
 /// A page of a protected host that this program shows itself, for trying out (`demo_pages`).

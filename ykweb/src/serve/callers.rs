@@ -35,9 +35,11 @@ pub(super) async fn answer(connection: &Connection, request: Request<Incoming>) 
     };
     let begun = Instant::now();
     let peer = connection.peer.from.to_string();
+    let (mut from, mut proved) = (None, None);
     let said = match CheckRequest::read(&body) {
         Ok(asked) => {
-            let mut said = check(shared, &asked, peer).await;
+            from = asked.from.as_deref().and_then(|from| from.parse::<IpAddr>().ok());
+            let mut said = check(shared, &asked, (from, peer), &mut proved).await;
             said.service = Some(asked.service.chars().take(64).collect());
             said
         }
@@ -47,7 +49,12 @@ pub(super) async fn answer(connection: &Connection, request: Request<Incoming>) 
         tokio::time::sleep_until((begun + REJECTED_AFTER).into()).await;
     }
     let (verdict, code) = (said.outcome, said.code);
-    let id = shared.note(Said { took: Some(begun.elapsed()), ..said });
+    let said = Said { took: Some(begun.elapsed()), ..said };
+    let id = match (verdict, proved) {
+        (Outcome::Accepted, _) => shared.note(said),
+        (_, Some(user)) => shared.note_of(said, &user),
+        (_, None) => shared.note_some(said, from),
+    };
     let verdict = match verdict {
         Outcome::Accepted => Verdict::Accepted,
         Outcome::Rejected => Verdict::Rejected,
@@ -59,8 +66,13 @@ pub(super) async fn answer(connection: &Connection, request: Request<Incoming>) 
     reply
 }
 
-async fn check(shared: &Arc<Shared>, asked: &CheckRequest, peer: String) -> Said {
-    let from = asked.from.as_deref().and_then(|from| from.parse::<IpAddr>().ok());
+/// Sets `proved` to the user once the password is right.
+async fn check(
+    shared: &Arc<Shared>,
+    asked: &CheckRequest,
+    (from, peer): (Option<IpAddr>, String),
+    proved: &mut Option<UserName>,
+) -> Said {
     let peer = from.map_or(peer, |from| from.to_string());
     let rejected = |code, reason: String| Said::new("check", Outcome::Rejected, code, peer.clone(), reason);
     let Ok(user) = UserName::parse(&asked.user) else {
@@ -81,6 +93,7 @@ async fn check(shared: &Arc<Shared>, asked: &CheckRequest, peer: String) -> Said
         match begin_of_factor(shared, &user, &asked.answer, from).await {
             Ok(Ok(begin)) => {
                 shared.guesses.was_right(&user, from);
+                *proved = Some(user.clone());
                 begin
             }
             Ok(Err((code, reason))) => return of_user(rejected(code, reason)),

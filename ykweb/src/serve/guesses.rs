@@ -30,6 +30,8 @@ pub(super) struct PasswordGuesses {
     hosts: Buckets<IpNet>,
     /// Rejections that nobody had to show anything for.
     notes: Buckets<IpNet>,
+    /// Rejections of users who signed in.
+    notes_of_users: Buckets<UserName>,
 }
 
 /// For each key, when it has all its tries again.
@@ -77,21 +79,26 @@ impl<K: Eq + Hash> Buckets<K> {
 
 impl PasswordGuesses {
     pub(super) fn new() -> Self {
-        Self { users: Buckets::new(OF_USER), hosts: Buckets::new(OF_HOST), notes: Buckets::new(OF_HOST) }
+        Self {
+            users: Buckets::new(OF_USER),
+            hosts: Buckets::new(OF_HOST),
+            notes: Buckets::new(OF_HOST),
+            notes_of_users: Buckets::new(OF_HOST),
+        }
     }
 
     /// Takes a try of a password; `false`: there is none left. A user is limited from one network, so that nobody locks anybody
-    /// out of another.
+    /// out of another. Where no address is known, only users are limited: one guesser would lock out everybody.
     pub(super) fn take(&self, user: &UserName, from: Option<IpAddr>) -> bool {
         let (host, user) = keys(user, from);
-        self.hosts.take(host) && self.users.take(user)
+        host.is_none_or(|host| self.hosts.take(host)) && self.users.take(user)
     }
 
     /// The password was right, and the user got in: it was no guess.
     pub(super) fn was_right(&self, user: &UserName, from: Option<IpAddr>) {
         let (host, user) = keys(user, from);
         self.users.give_back(&user);
-        self.hosts.give_back(&host);
+        host.iter().for_each(|host| self.hosts.give_back(host));
     }
 
     /// Whether to store and log one more rejection of somebody who had to show nothing for it; asking counts.
@@ -99,17 +106,23 @@ impl PasswordGuesses {
         self.notes.take(prefix::of_host(from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))))
     }
 
+    /// The same of a user who signed in.
+    pub(super) fn may_note_of(&self, user: &UserName) -> bool {
+        self.notes_of_users.take(user.clone())
+    }
+
     /// Forgets those that have all their tries again.
     pub(super) fn evict_idle(&self) {
         self.users.evict_full();
         self.hosts.evict_full();
         self.notes.evict_full();
+        self.notes_of_users.evict_full();
     }
 }
 
-fn keys(user: &UserName, from: Option<IpAddr>) -> (IpNet, (UserName, IpNet)) {
-    let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    (prefix::of_host(from), (user.clone(), prefix::of_site(from)))
+fn keys(user: &UserName, from: Option<IpAddr>) -> (Option<IpNet>, (UserName, IpNet)) {
+    let network = prefix::of_site(from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    (from.map(prefix::of_host), (user.clone(), network))
 }
 
 #[cfg(test)]
@@ -131,6 +144,8 @@ mod tests {
         assert_eq!(tried(&alice, there, 2), 2, "nobody locks alice out elsewhere");
         let users: Vec<_> = (0..80).map(|number| UserName::parse(&format!("u{number}")).unwrap()).collect();
         assert_eq!(users.iter().filter(|user| guesses.take(user, here)).count(), 48);
+        assert_eq!(users.iter().filter(|user| guesses.take(user, None)).count(), 80, "of no address");
+        assert_eq!(tried(&alice, None, 12), 10);
         guesses.evict_idle();
         assert_eq!(tried(&alice, here, 1), 0, "what is not full is not forgotten");
     }

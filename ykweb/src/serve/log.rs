@@ -26,7 +26,7 @@ pub(super) struct Said {
     pub(super) host: Option<String>,
     /// The program that asked, if one did.
     pub(super) service: Option<String>,
-    /// Where the browser is.
+    /// Where the browser is; `-`: no browser.
     pub(super) peer: String,
     /// Why, in one sentence.
     pub(super) reason: String,
@@ -34,6 +34,8 @@ pub(super) struct Said {
     pub(super) servers: Option<String>,
     /// How long it took.
     pub(super) took: Option<Duration>,
+    /// Of one that comes again and again: how often since its last line.
+    pub(super) times: Option<u64>,
 }
 
 /// How a decision went.
@@ -84,6 +86,7 @@ impl Said {
             reason: reason.into(),
             servers: None,
             took: None,
+            times: None,
         }
     }
 
@@ -105,12 +108,6 @@ pub(super) enum Event {
     /// The store failed, or works again.
     StoreDown(Diagnostic),
     StoreUp,
-    /// So many requests to a protected host were denied, of which the last is this one.
-    Denied {
-        denial: Denial,
-        times: u64,
-        id: Option<String>,
-    },
     /// Something is wrong with connections of web servers.
     FastCgi {
         code: Code,
@@ -151,16 +148,6 @@ impl LogEvent for Event {
                 line.reason(*code, reason);
                 (level, line)
             }
-            Self::Denied { denial, times, id } => {
-                let (level, mut line) = begin(LogLevel::Warning, "authorize");
-                line.text("outcome", Outcome::Rejected.name());
-                denial.user.iter().for_each(|user| line.text("user", user));
-                denial.host.iter().for_each(|host| line.text("host", host));
-                id.iter().for_each(|id| line.text("id", id));
-                line.number("times", *times);
-                line.reason(denial.code, &denial.reason);
-                (level, line)
-            }
         }
     }
 }
@@ -172,7 +159,7 @@ fn said_line(line: &mut LogLine, said: &Said) {
         ("means", said.means),
         ("host", said.host.as_deref()),
         ("service", said.service.as_deref()),
-        ("peer", Some(said.peer.as_str())),
+        ("peer", Some(said.peer.as_str()).filter(|peer| *peer != "-")),
         ("id", said.id.as_deref()),
         ("servers", said.servers.as_deref()),
     ];
@@ -180,5 +167,6 @@ fn said_line(line: &mut LogLine, said: &Said) {
         text.into_iter().for_each(|text| line.text(name, text));
     }
     said.took.into_iter().for_each(|took| line.milliseconds("ms", took));
+    said.times.into_iter().for_each(|times| line.number("times", times));
     line.reason(said.code, &said.reason);
 }

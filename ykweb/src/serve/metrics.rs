@@ -19,7 +19,7 @@ pub(super) struct Metrics {
     decisions: Family<Labels<1>, Counter>,
     denials: Family<Labels<1>, Counter>,
     events: Family<Labels<3>, Counter>,
-    not_stored: Counter,
+    pub(super) not_stored: Counter,
     sessions: Gauge,
 }
 
@@ -47,7 +47,7 @@ impl Metrics {
         let not_stored = Counter::default();
         registry.register(
             "events_not_stored",
-            "Events that are in the log only, since too many came at once",
+            "Events that are in the log only: too many came at once, or the store failed for too long",
             not_stored.clone(),
         );
         let sessions = gauge(&mut registry, "sessions", "Sessions that are alive");
@@ -81,10 +81,6 @@ impl Metrics {
         let labels =
             [("event", said.event), ("outcome", Outcome::name(said.outcome)), ("code", said.code.name())];
         self.events.get_or_create(&labels).inc();
-    }
-
-    pub(super) fn event_not_stored(&self) {
-        self.not_stored.inc();
     }
 
     pub(super) fn written(&self, sessions: usize) -> String {

@@ -83,25 +83,29 @@ fn message(
 
 /// The page for a fault: nothing was decided.
 fn failed(shared: &Shared, browser: &Browser, event: &'static str, found: &Diagnostic) -> Reply {
-    let session = shared.session(browser);
-    failed_of(shared, browser, (event, session.as_ref().map(|session| &session.user)), found)
+    let said = Said::fault(event, found, browser.from());
+    let id = match shared.session(browser) {
+        Some(session) => {
+            let user = Some(session.user.to_string());
+            shared.note_of(Said { user, ..said }, &session.user)
+        }
+        None => shared.note_some(said, browser.address),
+    };
+    not_now(shared, id.as_deref())
 }
 
-/// The same, of this user.
+/// The same of a user who is not signed in yet.
 fn failed_of(
     shared: &Shared,
     browser: &Browser,
-    (event, user): (&'static str, Option<&UserName>),
+    (event, user): (&'static str, &UserName),
     found: &Diagnostic,
 ) -> Reply {
-    let mut said = Said::fault(event, found, browser.from());
-    said.user = user.map(ToString::to_string);
-    let id = shared.note_some(said, browser.address);
-    message(
-        shared,
-        StatusCode::SERVICE_UNAVAILABLE,
-        ("Not now", FAILED),
-        id.as_deref(),
-        Some(("/login", "Try again")),
-    )
+    let said = Said::fault(event, found, browser.from());
+    let id = shared.note_some(Said { user: Some(user.to_string()), ..said }, browser.address);
+    not_now(shared, id.as_deref())
+}
+
+fn not_now(shared: &Shared, id: Option<&str>) -> Reply {
+    message(shared, StatusCode::SERVICE_UNAVAILABLE, ("Not now", FAILED), id, Some(("/login", "Try again")))
 }

@@ -1,24 +1,30 @@
-//! Denied requests to protected hosts. A user who may not use a host, or a mistake in the configuration of its web server, comes
+//! What comes again and again, such as a user who may not use a host, or a mistake in the configuration of a web server, which come
 //! with each request: it is logged and stored once a minute, under one number.
 
-use crate::authorize::Denial;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use ykserve::log::LogThrottle;
 use yubiotp::diagnostic::Code;
 
-/// How long the same denial has the same number.
+/// How long the same kind has the same number.
 const SAME: Duration = Duration::from_secs(60);
 
 /// The most that have a number at the same time. Who has not signed in causes a few of each host.
 const MOST: usize = 4096;
 
-/// What makes two denials the same: code, host, user.
-type Kind = (Code, Option<String>, Option<String>);
+/// What makes two events the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    pub(super) event: &'static str,
+    pub(super) code: Code,
+    pub(super) host: Option<String>,
+    /// Only one who signed in: anybody can make up a name.
+    pub(super) user: Option<String>,
+}
 
 #[derive(Default)]
-pub(super) struct Denials {
+pub(super) struct Repeated {
     seen: Mutex<HashMap<Kind, Seen>>,
     others: LogThrottle,
 }
@@ -30,19 +36,18 @@ struct Seen {
     times: u64,
 }
 
-/// What to do about a denied request.
+/// What to do about an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     /// Its number in log and store; `None`: it has none.
     pub(super) id: Option<String>,
-    /// Log it, with the number of such requests since the last line.
+    /// Log it, with the number of such events since the last line.
     pub(super) log: Option<u64>,
 }
 
-impl Denials {
-    /// Counts a denied request. `new_id` makes a number for one that was not there in the last minute.
-    pub(super) fn count(&self, denial: &Denial, new_id: impl FnOnce() -> Option<String>) -> Counted {
-        let kind = (denial.code, denial.host.clone(), denial.user.clone());
+impl Repeated {
+    /// Counts an event. `new_id` makes a number for one that was not there in the last minute.
+    pub(super) fn count(&self, kind: Kind, new_id: impl FnOnce() -> Option<String>) -> Counted {
         let now = Instant::now();
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = all.get_mut(&kind) {
@@ -74,24 +79,24 @@ mod tests {
 
     #[test]
     fn the_same_has_one_number_and_many_have_none() {
-        let denials = Denials::default();
-        let denial = |user: usize| Denial {
+        let repeated = Repeated::default();
+        let kind = |user: usize| Kind {
+            event: "authorize",
             code: Code::UserNotAllowedHere,
             host: Some("wiki.example.com".to_owned()),
             user: Some(format!("user{user}")),
-            reason: String::new(),
         };
         let id = |text: &str| Some(text.to_owned());
-        assert_eq!(denials.count(&denial(0), || id("a")), Counted { id: id("a"), log: Some(1) });
-        assert_eq!(denials.count(&denial(0), || id("b")), Counted { id: id("a"), log: None });
-        assert_eq!(denials.count(&denial(1), || id("c")), Counted { id: id("c"), log: Some(1) });
+        assert_eq!(repeated.count(kind(0), || id("a")), Counted { id: id("a"), log: Some(1) });
+        assert_eq!(repeated.count(kind(0), || id("b")), Counted { id: id("a"), log: None });
+        assert_eq!(repeated.count(kind(1), || id("c")), Counted { id: id("c"), log: Some(1) });
         for user in 2..MOST {
-            assert!(denials.count(&denial(user), || id("x")).log.is_some());
+            assert!(repeated.count(kind(user), || id("x")).log.is_some());
         }
-        assert_eq!(denials.count(&denial(MOST), || id("y")), Counted { id: None, log: Some(1) });
-        assert_eq!(denials.count(&denial(MOST), || id("y")), Counted { id: None, log: None });
-        assert_eq!(denials.count(&denial(0), || id("z")).id, id("a"), "nobody displaces what has a number");
-        denials.evict_old();
-        assert_eq!(denials.count(&denial(0), || id("z")).id, id("a"));
+        assert_eq!(repeated.count(kind(MOST), || id("y")), Counted { id: None, log: Some(1) });
+        assert_eq!(repeated.count(kind(MOST), || id("y")), Counted { id: None, log: None });
+        assert_eq!(repeated.count(kind(0), || id("z")).id, id("a"), "nobody displaces what has a number");
+        repeated.evict_old();
+        assert_eq!(repeated.count(kind(0), || id("z")).id, id("a"));
     }
 }

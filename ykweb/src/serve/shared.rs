@@ -1,11 +1,11 @@
 //! The state that all connections share.
 
-use super::denials::{Counted, Denials};
 use super::log::{Event, Said};
 use super::metrics::Metrics;
 use super::page::policy_here;
 use super::portal::COOKIE;
 use super::recorder::EventRecorder;
+use super::repeated::{Counted, Kind, Repeated};
 use super::{Browser, DAEMON, Role, guesses, health, route};
 use crate::authorize::{Denial, Hosts, key_in};
 use crate::config::Config;
@@ -74,7 +74,7 @@ pub(super) struct Shared {
     log_is_required: bool,
     pub(super) metrics: Metrics,
     pub(super) health: health::Health,
-    denials: Denials,
+    repeated: Repeated,
     recorder: EventRecorder,
     pub(super) fastcgi: LogThrottle,
 }
@@ -96,7 +96,8 @@ impl Shared {
         let metrics = Metrics::new();
         let log = Log::start(DAEMON, config.log, sink, metrics.server.log_lines_lost.clone());
         let log = log.map_err(|why| ServeFault::log(&why))?;
-        let recorder = EventRecorder::start(store.clone()).map_err(ServeFault::new)?;
+        let recorder =
+            EventRecorder::start(store.clone(), metrics.not_stored.clone()).map_err(ServeFault::new)?;
         let server =
             ServerState::new(DAEMON, log, metrics.server.clone(), room, config.limits.clone(), false);
         let (believed, realm) = match &config.identity {
@@ -126,7 +127,7 @@ impl Shared {
             log_is_required: config.log.required,
             metrics,
             health: health::Health::default(),
-            denials: Denials::default(),
+            repeated: Repeated::default(),
             recorder,
             fastcgi: LogThrottle::default(),
         })
@@ -155,63 +156,64 @@ impl Shared {
     pub(super) fn note(&self, said: Said) -> Option<String> {
         let said = Said { id: new_reason_id(), ..said };
         self.metrics.said(&said);
+        self.keep(said)
+    }
+
+    /// The same of a rejection or a fault that costs the sender nothing. Beyond some of each host, those of one kind are one a
+    /// minute, without the user, and have that number meanwhile.
+    pub(super) fn note_some(&self, said: Said, from: Option<IpAddr>) -> Option<String> {
+        if self.guesses.may_note(from) {
+            self.note(said)
+        } else {
+            self.note_again(Said { user: None, ..said })
+        }
+    }
+
+    /// The same of what a user causes who signed in.
+    pub(super) fn note_of(&self, said: Said, user: &UserName) -> Option<String> {
+        if self.guesses.may_note_of(user) { self.note(said) } else { self.note_again(said) }
+    }
+
+    /// The same of what comes again and again: one a minute of each kind.
+    pub(super) fn note_again(&self, said: Said) -> Option<String> {
+        self.metrics.said(&said);
+        let (host, user) = (said.host.clone(), said.user.clone());
+        let Counted { id, log } =
+            self.repeated.count(Kind { event: said.event, code: said.code, host, user }, new_reason_id);
+        if log.is_some() {
+            self.keep(Said { id: id.clone(), times: log, ..said });
+        }
+        id
+    }
+
+    /// The same of a denied request to a protected host.
+    pub(super) fn note_denial(&self, denial: &Denial) -> Option<String> {
+        self.note_again(Said::denial("authorize", denial, "-".to_owned()))
+    }
+
+    fn keep(&self, said: Said) -> Option<String> {
         if let Some(id) = said.id.clone() {
-            self.record(StoredEvent {
+            let event = StoredEvent {
                 id,
                 at: super::portal::clock_now(),
                 event: said.event.to_owned(),
                 code: said.code.name().to_owned(),
                 user: said.user.clone(),
                 host: said.host.clone(),
-                peer: Some(said.peer.clone()),
+                peer: Some(said.peer.clone()).filter(|peer| peer != "-"),
                 reason: said.reason.clone(),
-            });
+            };
+            self.recorder.record(event);
         }
         let id = said.id.clone();
         self.server.log.tell(Event::Said(Box::new(said)));
         id
     }
 
-    /// The same of a rejection that costs the sender nothing: beyond some of each host, they are counted only.
-    pub(super) fn note_some(&self, said: Said, from: Option<IpAddr>) -> Option<String> {
-        if self.guesses.may_note(from) {
-            return self.note(said);
-        }
-        self.metrics.said(&said);
-        None
-    }
-
-    /// The same of a denied request to a protected host: once a minute for each kind, all of which have that number meanwhile.
-    pub(super) fn note_denial(&self, denial: &Denial) -> Option<String> {
-        let Counted { id, log } = self.denials.count(denial, new_reason_id);
-        let Some(times) = log else { return id };
-        if let Some(id) = id.clone() {
-            self.record(StoredEvent {
-                id,
-                at: super::portal::clock_now(),
-                event: "authorize".to_owned(),
-                code: denial.code.name().to_owned(),
-                user: denial.user.clone(),
-                host: denial.host.clone(),
-                peer: None,
-                reason: denial.reason.clone(),
-            });
-        }
-        self.server.log.tell(Event::Denied { denial: denial.clone(), times, id: id.clone() });
-        id
-    }
-
-    /// Stores an event, which the log has in any case.
-    fn record(&self, event: StoredEvent) {
-        if !self.recorder.record(event) {
-            self.metrics.event_not_stored();
-        }
-    }
-
     /// Forgets what limits do not need any more.
     pub(super) fn evict_idle(&self) {
         self.guesses.evict_idle();
-        self.denials.evict_old();
+        self.repeated.evict_old();
     }
 
     /// Decides about a second factor of a user. Nothing may be in front of it.

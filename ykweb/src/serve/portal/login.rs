@@ -95,7 +95,7 @@ pub(in crate::serve) async fn login_form(shared: &Arc<Shared>, browser: &Browser
             not_before(begun).await;
             return page(text, id);
         }
-        Err(found) => return failed_of(shared, browser, ("login", Some(&user)), &found),
+        Err(found) => return failed_of(shared, browser, ("login", &user), &found),
     };
     let shown = (Means::Password, groups, begun);
     match sign_in(shared, browser, user.clone(), shown).await {
@@ -111,7 +111,7 @@ pub(in crate::serve) async fn login_form(shared: &Arc<Shared>, browser: &Browser
             not_before(begun).await;
             page(NOT_ACCEPTED, id)
         }
-        Err(found) => failed_of(shared, browser, ("login", Some(&user)), &found),
+        Err(found) => failed_of(shared, browser, ("login", &user), &found),
     }
 }
 

@@ -49,7 +49,8 @@ pub(in crate::serve) async fn negotiate(
     let begun = Instant::now();
     let (errand, is_page) = (way::errand(form), form.get("page") == "1");
     let refuse = |code: Code, reason: String| {
-        let id = shared.note(Said::new("login", Outcome::Rejected, code, browser.from(), reason));
+        let said = Said::new("login", Outcome::Rejected, code, browser.from(), reason);
+        let id = shared.note_some(said, browser.address);
         if !is_page {
             return text(StatusCode::FORBIDDEN, format!("{}\n", code.name()));
         }
@@ -76,10 +77,10 @@ pub(in crate::serve) async fn negotiate(
             with_cookie(next, Some(cookie))
         }
         Ok(None) => refuse(Code::UserDisabled, "an administrator disabled the user".to_owned()),
-        Err(found) if is_page => failed_of(shared, browser, ("login", Some(&user)), &found),
+        Err(found) if is_page => failed_of(shared, browser, ("login", &user), &found),
         Err(found) => {
             let said = Said::fault("login", &found, browser.from());
-            shared.note(Said { user: Some(user.to_string()), ..said });
+            shared.note_some(Said { user: Some(user.to_string()), ..said }, browser.address);
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", found.code.name()))
         }
     }

@@ -39,7 +39,9 @@ fn verify(
     let host = way::host_of(shared, errand);
     let needs_yubikey = way::need(shared, errand).factor == Factor::YubiKey;
     let Some((asks, label, only_digits)) = asks(&methods, way::need(shared, errand).factor) else {
-        return without_factor(shared, browser, session, errand);
+        // What was typed all the same is noted already.
+        let noted = problem.map(|problem| problem.id);
+        return without_factor(shared, browser, session, errand, noted);
     };
     let (word, cookie) = match forms::word(&shared.form_key, &browser.cookies) {
         Ok(word) => word,
@@ -82,13 +84,19 @@ fn asks(methods: &[Means], factor: Factor) -> Option<(&'static str, &'static str
     }
 }
 
-fn without_factor(shared: &Shared, browser: &Browser, session: &Session, errand: &Errand) -> Reply {
+fn without_factor(
+    shared: &Shared,
+    browser: &Browser,
+    session: &Session,
+    errand: &Errand,
+    noted: Option<Option<String>>,
+) -> Reply {
     let need = way::need(shared, errand);
     let reason = format!("{} has no second factor that is enough for {need}", session.user);
     let mut said = Said::new("verify", Outcome::Rejected, Code::UserWithoutToken, browser.from(), reason);
     said.user = Some(session.user.to_string());
     said.host = way::host_of(shared, errand).map(|host| host.origin.host().to_owned());
-    let id = shared.note_some(said, browser.address);
+    let id = noted.unwrap_or_else(|| shared.note_of(said, &session.user));
     let text = if need.factor == Factor::YubiKey {
         "This site asks for a YubiKey, and you have none. Ask the help desk for one."
     } else {
@@ -114,7 +122,7 @@ pub(in crate::serve) async fn verify_form(shared: &Arc<Shared>, browser: &Browse
     said.user = Some(session.user.to_string());
     said.host = way::host_of(shared, &errand).map(|host| host.origin.host().to_owned());
     if !forms::is_ours(&shared.form_key, &shared.site.public_url, &browser.headers, form.get("word")) {
-        let id = shared.note_some(said, browser.address);
+        let id = shared.note_of(said, &session.user);
         let problem = Problem { text: STALE_FORM.to_owned(), id };
         return verify(shared, browser, &session, &errand, StatusCode::FORBIDDEN, Some(problem));
     }
@@ -132,7 +140,7 @@ pub(in crate::serve) async fn verify_form(shared: &Arc<Shared>, browser: &Browse
     let Some(means) = decided.means else {
         (said.code, said.reason) = (decided.found.code, decided.found.problem.clone());
         let text = rejection(&decided.verdict);
-        let id = shared.note(said);
+        let id = shared.note_of(said, &session.user);
         not_before(begun).await;
         let problem = Problem { text: text.to_owned(), id };
         return verify(shared, browser, &session, &errand, StatusCode::FORBIDDEN, Some(problem));
@@ -147,7 +155,18 @@ pub(in crate::serve) async fn verify_form(shared: &Arc<Shared>, browser: &Browse
             with_cookie(way::on(shared, browser, &session, &errand), Some(set_cookie(COOKIE, &key)))
         }
         Ok(Ok(None)) => {
-            with_cookie(redirect(StatusCode::SEE_OTHER, &errand.page("/login")), Some(clear_cookie(COOKIE)))
+            let reason = "the session ended while the answer was checked, which is used up";
+            (said.code, said.outcome, said.reason) =
+                (Code::SessionNotHere, Outcome::Rejected, reason.to_owned());
+            let id = shared.note_of(said, &session.user);
+            let words =
+                ("Sign in again", "Your session ended while this was checked. The answer is used up.");
+            let login = errand.page("/login");
+            let link = Some((login.as_str(), "Sign in"));
+            with_cookie(
+                message(shared, StatusCode::FORBIDDEN, words, id.as_deref(), link),
+                Some(clear_cookie(COOKIE)),
+            )
         }
         Ok(Err(fault)) => failed(shared, browser, "verify", &fault.into()),
         Err(_) => {

@@ -75,7 +75,7 @@ pub(super) fn not_allowed(
     host: &ProtectedHost,
 ) -> Reply {
     let denial = Denial::not_allowed(&host.origin, session.user.as_str());
-    let id = shared.note_some(Said::denial("ticket", &denial, browser.from()), browser.address);
+    let id = shared.note_of(Said::denial("ticket", &denial, browser.from()), &session.user);
     not_allowed_page(shared, session, host, id.as_deref())
 }
 

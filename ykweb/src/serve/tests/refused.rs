@@ -198,3 +198,63 @@ async fn a_denial_has_one_number_everywhere() {
     let lines = site.stop().await;
     assert_eq!(lines.matches("event=authorize").count(), 4, "{lines}");
 }
+
+/// The number that a page shows.
+fn shown(reply: &Reply) -> String {
+    reply.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+/// Somebody who sends a flood fills neither store nor log, and takes no number from others behind the same address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_one_event_a_minute() {
+    let site = Arc::new(Portal::new().await);
+    let (mut eve, mut bob) = (site.browser(), site.browser());
+    let login = format!("{LOGIN}/login");
+    let same = format!("Origin: {LOGIN}\r\n");
+    let mut ids = BTreeMap::<String, u32>::new();
+    for _ in 0..90 {
+        let reply = eve.post_with("/login", "word=none&user=bob&password=x", &same).await;
+        *ids.entry(shown(&reply)).or_default() += 1;
+    }
+    let most = ids.iter().max_by_key(|(_, times)| **times).unwrap();
+    assert!(*most.1 > 20 && ids.len() < 70, "{ids:?}");
+    let event = site.event(most.0).await;
+    assert_eq!((event.code.as_str(), event.user), ("form-not-ours", None));
+
+    // Bob, from the same address, has no second factor, and is told by a number of his own.
+    assert_eq!(bob.type_password(&login, "bob", "Open-Sesame").await.code, 303);
+    let url = format!("{LOGIN}/verify");
+    let reply = bob.get(&url).await;
+    assert_eq!(reply.code, 403);
+    let event = site.event(&shown(&reply)).await;
+    assert_eq!((event.code.as_str(), event.user.as_deref()), ("user-without-token", Some("bob")));
+    let before = site.store.last_events(Some("bob"), 1000).unwrap().len();
+    for _ in 0..90 {
+        assert_eq!(bob.get(&url).await.code, 403);
+    }
+    assert_eq!(site.event(&shown(&bob.get(&url).await)).await.user.as_deref(), Some("bob"));
+    assert!(site.store.last_events(Some("bob"), 1000).unwrap().len() < before + 70);
+    site.stop().await;
+}
+
+/// What web servers have in one header line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_address_is_cut() {
+    let site = Arc::new(Portal::new().await);
+    let mut eve = site.browser();
+    for (target, to) in [
+        ("/a?b=c".to_owned(), "/a?b=c"),
+        (format!("/a?{}", "&=".repeat(1500)), "/a"),
+        (format!("/a?{}", "b".repeat(5000)), "/a"),
+        (format!("/{}", "a".repeat(5000)), "/"),
+    ] {
+        let page = "Accept: text/html\r\n";
+        let reply = eve.ask("/authorize/nginx", WIKI, &target, page).await;
+        assert_eq!(reply.code, 401);
+        let to = form(&[("to".to_owned(), to.to_owned())], &[]);
+        assert!(header(&reply, "x-ykweb-location")[0].contains(&format!("?{to}&")), "{}", reply.head);
+        let reply = eve.ask("/authorize/forward", WIKI, &target, page).await;
+        assert!(reply.code == 302 && reply.head.len() < 4096, "{}", reply.head);
+    }
+    site.stop().await;
+}
