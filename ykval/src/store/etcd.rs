@@ -40,6 +40,7 @@ mod link;
 mod meta;
 mod moving;
 mod ops;
+mod pages;
 mod raise;
 mod reads;
 mod reseal;

@@ -3,9 +3,9 @@
 use super::change::{Change, Tries, must_be_under};
 use super::layout::Value as _;
 use super::link::Link;
-use super::ops;
 use super::reads::Snapshot;
 use super::state::one;
+use super::{ops, pages};
 use crate::etcd::messages::{KeyValue, RangeRequest, SortOrder, SortTarget};
 use crate::store::{Client, ClientChange, StoreFault};
 use yubiotp::diagnostic::{Code, Diagnostic};
@@ -18,7 +18,7 @@ pub(super) async fn client(link: &Link, id: ClientId) -> Result<Option<Client>, 
 }
 
 pub(super) async fn clients(link: &Link) -> Result<Vec<Client>, StoreFault> {
-    let read = link.all(link.keys.clients()).await?;
+    let read = pages::all(link, link.keys.clients()).await?;
     read.iter().map(|kv| read_one(link, kv)).collect()
 }
 

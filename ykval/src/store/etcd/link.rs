@@ -1,7 +1,7 @@
 //! The cluster, and what a store remembers of it.
 
 use super::cache::Cache;
-use super::layout::{Keys, Meta, Span, Value as _, after};
+use super::layout::{Keys, Meta, Value as _};
 use super::ops;
 use super::seen::{NotTaken, Seen};
 use super::state::{Stored, one};
@@ -9,11 +9,11 @@ use crate::config::EtcdConfig;
 use crate::etcd::messages::{KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use crate::etcd::{Etcd as Client, EtcdFault, EtcdFaultKind, Headers, not_one_cluster};
 use crate::guard::Guard;
+use crate::store::StoreFault;
 use crate::store::batch::Way;
 use crate::store::fault::url;
 use crate::store::moving::MARKED;
 use crate::store::opening::Opening;
-use crate::store::{PAGE, StoreFault};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,25 +157,6 @@ impl Link {
         self.met();
         let read = ops::ranges(answer.responses).filter(|read| read.len() == count);
         read.ok_or_else(|| self.strange())
-    }
-
-    /// Reads all of a span as of one moment, page by page.
-    pub(super) async fn all(&self, (first, end): Span) -> Result<Vec<KeyValue>, StoreFault> {
-        let (mut all, mut from, mut revision) = (Vec::new(), first, 0);
-        loop {
-            let span = ops::span((from, end.clone()));
-            let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-            let page = self.range(RangeRequest { limit, revision, ..span }).await?;
-            if revision == 0 {
-                revision = page.header.map_or(0, |header| header.revision);
-            }
-            let last = page.kvs.last().map(|kv| kv.key.clone());
-            all.extend(page.kvs);
-            match last {
-                Some(last) if page.more => from = after(last),
-                _ => return Ok(all),
-            }
-        }
     }
 
     /// Reads one range.

@@ -3,10 +3,10 @@
 use super::change::{Change, Tries, raise};
 use super::layout::{ChangeNumber, Floor, Meta, Reached, Record, Value as _};
 use super::link::Link;
-use super::ops;
 use super::reads::{AT_ONCE as TOKENS, Snapshot, named};
 use super::restored::Epochs;
 use super::state::{ELSEWHERE, Stored, TokenState};
+use super::{ops, pages};
 use crate::etcd::messages::{KeyValue, TxnRequest};
 use crate::store::{LastTouch, Moves, Retired, Rows, RunId, Stage, StoreFault, Token};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(super) async fn moves(link: &Link) -> Result<Moves, StoreFault> {
 }
 
 pub(super) async fn touches(link: &Link) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
-    let read = link.all(link.keys.touches()).await?;
+    let read = pages::all(link, link.keys.touches()).await?;
     let touch = |kv: &KeyValue| {
         let id = link.keys.touch_of(&kv.key).map_err(|_| link.damaged(named(&kv.key)))?;
         let touch = LastTouch::read(&kv.value);

@@ -3,12 +3,12 @@
 use super::cache::{CachedMeta, CachedToken};
 use super::layout::Meta;
 use super::link::Link;
-use super::ops;
 use super::state::{Stored, TokenState};
+use super::{ops, pages};
 use crate::etcd::messages::KeyValue;
 use crate::guard::{Accepted, Forgotten};
 use crate::store::batch::Batched;
-use crate::store::{Distinct, PAGE, Retired, StoreFault, Token};
+use crate::store::{Distinct, Retired, StoreFault, Token};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yubiotp::PublicId;
@@ -73,6 +73,8 @@ impl Snapshot {
 pub(super) struct Page {
     pub(super) meta: Stored<Meta>,
     pub(super) change: i64,
+    /// How many more tokens there were a moment before.
+    rest: usize,
     pub(super) tokens: Vec<TokenState>,
 }
 
@@ -80,27 +82,39 @@ impl Page {
     pub(super) async fn read(link: &Link, after: Option<&PublicId>) -> Result<Self, StoreFault> {
         let keys = &link.keys;
         let from = after.map_or_else(|| keys.tokens(), |after| keys.tokens_after(after));
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let mut names = ops::span(from);
+        let limit = pages::limit();
+        let mut names = ops::span(from.clone());
         (names.limit, names.keys_only) = (limit, true);
-        let names = link.range(names).await?.kvs;
+        let names = link.range(names).await?;
+        let rest = pages::rest(link, &names)?;
+        let names = names.kvs;
+        pages::must_ascend(link, &names, &from)?;
         let id = |kv: &KeyValue| keys.token_of(&kv.key).map_err(|_| link.damaged(named(&kv.key)));
         let ends =
             names.first().zip(names.last()).map(|(first, last)| Ok::<_, StoreFault>((id(first)?, id(last)?)));
         let common = [ops::get(keys.meta()), ops::get(keys.change())];
         // Of those that are there now: some may have come since.
-        let of_tokens = match ends.transpose()? {
-            Some((first, last)) => {
-                let mut records = ops::span(keys.tokens_between(&first, &last));
+        let ends = ends.transpose()?;
+        let between = ends.map(|(first, last)| keys.tokens_between(&first, &last));
+        let of_tokens = match (ends, &between) {
+            (Some((first, last)), Some(between)) => {
+                let mut records = ops::span(between.clone());
                 records.limit = limit;
                 vec![records, ops::span(keys.positions_between(&first, &last))]
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let read = link.read_page(common.into_iter().chain(of_tokens).collect()).await?;
         let [meta, change, tokens @ ..] = read.as_slice() else { return Err(link.strange()) };
         let (meta, change) = (link.meta(meta)?, link.change(change)?.revision);
-        let [records, reached] = tokens else { return Ok(Self { meta, change, tokens: Vec::new() }) };
+        let [records, reached] = tokens else { return Ok(Self { meta, change, rest, tokens: Vec::new() }) };
+        if let Some(between) = &between {
+            pages::must_ascend(link, records, between)?;
+        }
+        // No token is ever deleted.
+        if records.len() < names.len() {
+            return Err(pages::endless(link));
+        }
         let mut of_each: BTreeMap<PublicId, Vec<KeyValue>> = BTreeMap::new();
         for kv in reached {
             let (id, _) = keys.position_of(&kv.key).map_err(|_| link.damaged(named(&kv.key)))?;
@@ -115,7 +129,7 @@ impl Page {
                 of_each.get(&id).map_or(&[][..], Vec::as_slice),
             )
         };
-        Ok(Self { meta, change, tokens: records.iter().map(token).collect::<Result<_, _>>()? })
+        Ok(Self { meta, change, rest, tokens: records.iter().map(token).collect::<Result<_, _>>()? })
     }
 }
 
@@ -130,8 +144,17 @@ pub(super) async fn each_page(
     mut look: impl FnMut(&Page) -> Result<(), StoreFault>,
 ) -> Result<(), StoreFault> {
     let mut after: Option<PublicId> = None;
+    let mut before: Option<(i64, usize)> = None;
+    let mut was_quiet = false;
     loop {
         let page = Page::read(link, after.as_ref()).await?;
+        // While nobody enrolls anything, each page leaves fewer than the one before.
+        let is_quiet = before.is_some_and(|(change, _)| change == page.change);
+        let is_nearer = page.tokens.is_empty() || before.is_none_or(|(_, rest)| page.rest < rest);
+        if is_quiet && was_quiet && !is_nearer {
+            return Err(pages::endless(link));
+        }
+        (before, was_quiet) = (Some((page.change, page.rest)), is_quiet);
         look(&page)?;
         match page.tokens.last() {
             Some(last) => after = Some(last.id),

@@ -11,6 +11,7 @@ mod another;
 mod apart;
 mod cut;
 mod damaged;
+mod endless;
 mod old;
 mod resumed;
 mod rotated;
