@@ -4,6 +4,7 @@
 
 use crate::host::Host;
 use crate::network::Network;
+use crate::tls::{Authority, Identity};
 use crate::ykvald::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -43,6 +44,8 @@ pub struct Members<'a> {
     generation: Cell<u32>,
     names: RefCell<Vec<String>>,
     quota: Cell<u64>,
+    /// Where each listens for clients with TLS besides.
+    tls: Option<SocketAddr>,
 }
 
 /// `HOST:PORT` of the one member that the tests of this process share, each with a path of its own. They do not stop it.
@@ -101,7 +104,7 @@ impl<'a> Members<'a> {
         }
         assert!(disk.run(&["chown", &NOBODY.to_string(), at.to_str().unwrap()]).status.success());
         let at = |n| [2379, 2380].map(|port| (network.address(n), port).into());
-        Self::begin(Some(network), Some(disk), (0..3).map(at).collect())
+        Self::begin(Some(network), Some(disk), (0..3).map(at).collect(), None)
     }
 
     /// So many on 127.0.0.1. They have a leader.
@@ -110,21 +113,38 @@ impl<'a> Members<'a> {
     /// Why this machine has none, to be printed.
     pub fn on_loopback(count: u8) -> Result<Members<'static>, String> {
         let at = |_| [free_port(), free_port()].map(|port| (Ipv4Addr::LOCALHOST, port).into());
-        Members::begin(None, None, (0..count).map(at).collect())
+        Members::begin(None, None, (0..count).map(at).collect(), None)
+    }
+
+    /// One on 127.0.0.1 that also listens with TLS, and there only takes clients with a certificate by this authority.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn with_tls(own: &Identity, clients: &Authority) -> Result<Members<'static>, String> {
+        let at = [free_port(), free_port()].map(|port| (Ipv4Addr::LOCALHOST, port).into());
+        Members::begin(None, None, vec![at], Some((own, clients)))
     }
 
     fn begin(
         network: Option<&'a Network>,
         disk: Option<Host>,
         addresses: Vec<[SocketAddr; 2]>,
+        tls: Option<(&Identity, &Authority)>,
     ) -> Result<Self, String> {
         for program in ["etcd", "etcdctl"] {
             let found = Command::new(program).arg("--help").output();
             found.map_err(|why| format!("needs {program} (etcd-server, etcd-client): {why}"))?;
         }
         let folder = tempfile::Builder::new().prefix("etcd").tempdir_in("/tmp").unwrap();
+        if let Some((own, clients)) = tls {
+            own.write(folder.path(), "server");
+            fs::write(folder.path().join("clients.pem"), clients.pem()).unwrap();
+        }
         if rustix::process::geteuid().is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            let within = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            for path in within.chain([folder.path().to_owned()]) {
+                chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
         }
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let names = addresses.iter().enumerate().map(|(n, _)| format!("m{n}")).collect();
@@ -137,6 +157,7 @@ impl<'a> Members<'a> {
             generation: Cell::new(0),
             names: RefCell::new(names),
             quota: Cell::new(QUOTA),
+            tls: tls.map(|_| (Ipv4Addr::LOCALHOST, free_port()).into()),
         };
         members.all().for_each(|n| members.spawn(n, "new"));
         members.until_whole();
@@ -163,6 +184,15 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn endpoint(&self, n: u8) -> String {
         self.addresses[usize::from(n)][0].to_string()
+    }
+
+    /// The same with TLS.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn tls_endpoint(&self) -> SocketAddr {
+        self.tls.unwrap()
     }
 
     /// The same of all, with commas.
@@ -211,12 +241,25 @@ impl<'a> Members<'a> {
         let name = self.names.borrow()[usize::from(n)].clone();
         let (data, client, peer) = (self.data(n), format!("http://{}", self.endpoint(n)), self.peer(n));
         let (cluster, quota) = (self.cluster(), self.quota.get().to_string());
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let (listen, tls) = match self.tls {
+            None => (client.clone(), Vec::new()),
+            Some(at) => (
+                format!("{client},https://{at}"),
+                vec![
+                    format!("--cert-file={}", file("server.pem")),
+                    format!("--key-file={}", file("server.key")),
+                    format!("--trusted-ca-file={}", file("clients.pem")),
+                    "--client-cert-auth=true".to_owned(),
+                ],
+            ),
+        };
         let options = [
             ("--name", name.as_str()),
             ("--data-dir", data.to_str().unwrap()),
             ("--listen-peer-urls", &peer),
             ("--initial-advertise-peer-urls", &peer),
-            ("--listen-client-urls", &client),
+            ("--listen-client-urls", &listen),
             ("--advertise-client-urls", &client),
             ("--initial-cluster", &cluster),
             ("--initial-cluster-state", state),
@@ -228,7 +271,8 @@ impl<'a> Members<'a> {
             ("--logger", "zap"),
             ("--log-outputs", "stderr"),
         ];
-        let args: Vec<_> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let args = options.iter().map(|(name, value)| format!("{name}={value}"));
+        let args: Vec<_> = args.chain(tls).collect();
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         let log = File::options().append(true).create(true).open(self.log_file(n)).unwrap();
         let mut command = self.command(n, "etcd", &args);

@@ -14,9 +14,11 @@ mod grpc;
 mod hosts;
 pub(crate) mod messages;
 mod one_cluster;
+mod overheard;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_fault;
 
 pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
 pub use hosts::{Observed, ObservedMember};

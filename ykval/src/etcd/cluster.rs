@@ -138,8 +138,8 @@ impl Cluster {
         }
     }
 
-    /// A file of the certificates: `ca.pem`, `other.pem` and `other.key`, which belong to none, `empty.key`, `server.*` and
-    /// `client.*`.
+    /// A file of the certificates: `ca.pem`, `other.pem` and `other.key`, which belong to none, `empty.key`, `server.*`,
+    /// `client.*`, `expired.*` and, by `other.pem`, `strange.*`.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.certificates.as_ref().unwrap().path().join(name)
     }
@@ -273,14 +273,22 @@ fn certify(folder: &Path) {
         write(file, params.self_signed(&key).unwrap().pem());
         Issuer::new(params, key)
     };
-    let (issuer, _) = (authority("ca.pem"), authority("other.pem"));
+    let (issuer, other) = (authority("ca.pem"), authority("other.pem"));
     write("empty.key", String::new());
     write("other.key", KeyPair::generate().unwrap().serialize_pem());
-    for (name, of) in [("server", "127.0.0.1"), ("client", "ykvald")] {
+    for (name, of, issuer) in [
+        ("server", "127.0.0.1", &issuer),
+        ("client", "ykvald", &issuer),
+        ("expired", "ykvald", &issuer),
+        ("strange", "ykvald", &other),
+    ] {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([of.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, of);
-        write(&format!("{name}.crt"), params.signed_by(&key, &issuer).unwrap().pem());
+        if name == "expired" {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        write(&format!("{name}.crt"), params.signed_by(&key, issuer).unwrap().pem());
         write(&format!("{name}.key"), key.serialize_pem());
     }
 }

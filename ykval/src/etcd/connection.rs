@@ -3,7 +3,8 @@
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::grpc::{self, HEAD, Status};
 use super::messages::ResponseHeader;
-use super::tls;
+use super::overheard::{Alert, Overheard};
+use super::{tls, tls_fault};
 use crate::config::{EtcdConfig, EtcdEndpoint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -22,7 +23,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use ykserve::side_by_side::side_by_side;
-use ykserve::upstream::plain;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// How long an address has before the next one of the same name is tried as well.
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     /// Locked while a token is asked for: that is one call at a time.
     pub(super) login: tokio::sync::Mutex<()>,
     identity: Mutex<Option<Identity>>,
+    /// `None`: without TLS.
+    alert: Option<Alert>,
 }
 
 /// Which member answers, and of which cluster.
@@ -109,22 +111,34 @@ impl Connection {
         let _ = sockopt::set_tcp_user_timeout(&tcp, UNACKNOWLEDGED);
         let connector = tls::connector(config, &[tls::HTTP2])
             .map_err(|found| EtcdFault::new(Outcome::NotStored, Kind::Tls, found))?;
-        let Some(connector) = connector else { return Self::over(tcp, format!("http://{to}")).await };
+        let Some(connector) = connector else { return Self::over(tcp, format!("http://{to}"), None).await };
         let name = ServerName::try_from(to.host.clone())
             .map_err(|_| unreachable("its name cannot be checked by TLS"))?;
-        let stream = connector.connect(name, tcp).await.map_err(|why| {
-            let found = Diagnostic::error(Code::DatabaseUnreachable, plain::connection(&why));
-            EtcdFault::new(Outcome::NotStored, Kind::Tls, found)
-        })?;
+        let stream = connector.connect(name, tcp).await;
+        let stream = stream.map_err(|why| tls_fault::of_handshake(config, to, &why))?;
         if stream.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
             return Err(not_etcd("does not speak HTTP/2"));
         }
-        Self::over(stream, format!("https://{to}")).await
+        let (stream, alert) = Overheard::new(stream);
+        Self::over(stream, format!("https://{to}"), Some(alert)).await
+    }
+
+    /// Why TLS, or its lack, may have ended this connection before the member answered anything.
+    pub(super) async fn why_never_answered(
+        &self,
+        config: &EtcdConfig,
+        to: &EtcdEndpoint,
+    ) -> Option<EtcdFault> {
+        match &self.alert {
+            Some(alert) => Some(tls_fault::of_own_certificate(config, alert.get().copied())),
+            None => tls_fault::if_it_speaks_tls(to).await,
+        }
     }
 
     async fn over(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         origin: String,
+        alert: Option<Alert>,
     ) -> Result<Self, EtcdFault> {
         let builder = Builder::new(TokioExecutor::new());
         let (sender, connection) =
@@ -134,7 +148,7 @@ impl Connection {
         let heard = Heard { answered: now, decided: now, bad_since: None, gives_no_token: false };
         let (in_flight, heard, login) =
             (AtomicUsize::new(0), Mutex::new(heard), tokio::sync::Mutex::default());
-        Ok(Self { sender, origin, in_flight, heard, login, identity: Mutex::default() })
+        Ok(Self { sender, origin, in_flight, heard, login, identity: Mutex::default(), alert })
     }
 
     pub(super) fn is_closed(&self) -> bool {

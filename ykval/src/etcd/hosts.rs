@@ -294,7 +294,11 @@ impl Hosts {
                 if why.kind == Kind::NotOneCluster {
                     self.keep(at, &connection);
                 }
-                return Err(why);
+                if why.kind != Kind::Unreachable {
+                    return Err(why);
+                }
+                let known = timeout_at(until, connection.why_never_answered(&self.config, to)).await;
+                return Err(known.ok().flatten().unwrap_or(why));
             }
         };
         if status.is_learner {

@@ -3,10 +3,12 @@
 use crate::certificates::{self, MOST_PEM};
 use crate::config::EtcdConfig;
 use crate::file::{self, Audience};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, crypto::ring};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
@@ -45,4 +47,19 @@ pub(super) fn connector(
     };
     tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Some(TlsConnector::from(Arc::new(tls))))
+}
+
+/// Whether a server speaks TLS, whatever its certificate is. Nothing is sent to it but the first message of a handshake.
+pub(super) async fn is_spoken(tcp: TcpStream, host: &str) -> bool {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let (Ok(builder), Ok(name)) =
+        (builder.with_safe_default_protocol_versions(), ServerName::try_from(host.to_owned()))
+    else {
+        return false;
+    };
+    // No certificate is trusted, so the handshake ends there.
+    let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let why = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.err();
+    let why = why.as_ref().and_then(|why| why.get_ref()?.downcast_ref());
+    matches!(why, Some(Error::InvalidCertificate(_) | Error::AlertReceived(_) | Error::PeerIncompatible(_)))
 }

@@ -438,6 +438,7 @@ codes! {
     BackupFileExists = "backup-file-exists",
     BackupIncomplete = "backup-incomplete",
     DatabaseUnreachable = "database-unreachable",
+    DatabaseTlsFailed = "database-tls-failed",
     DatabaseLoginRefused = "database-login-refused",
     DatabaseUrlInvalid = "database-url-invalid",
     DatabasePasswordTwice = "database-password-twice",

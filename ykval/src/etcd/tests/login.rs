@@ -12,27 +12,65 @@ fn tls_both_ways() {
         client(&good).txn(put("/a", "1")).await.unwrap();
         assert_eq!(value(&client(&good), "/a").await.as_deref(), Some("1"));
 
+        let with = |certificate: &str, key: &str| {
+            let client = EtcdClientFiles { certificate: cluster.file(certificate), key: cluster.file(key) };
+            EtcdConfig { client: Some(client), ..good.clone() }
+        };
         let other_ca = EtcdConfig { ca: Some(cluster.file("other.pem")), ..good.clone() };
         let without = EtcdConfig { client: None, ..good.clone() };
         let plain = EtcdConfig { tls: false, ..good.clone() };
         let mut named = good.clone();
         named.endpoints[0].host = "localhost".to_owned();
-        for (what, config) in [("ca", other_ca), ("client", without), ("plain", plain), ("name", named)] {
-            let fault = client(&config).txn(put("/b", "1")).await.unwrap_err();
-            assert_eq!(fault.outcome, Outcome::NotStored, "{what}: {fault}");
-            assert_eq!(fault.diagnostic().code, Code::DatabaseUnreachable, "{what}: {fault}");
+        for (what, config, names) in [
+            ("ca", other_ca, "other.pem (ca in [etcd])"),
+            ("none", without, "certificate and key in [etcd]"),
+            ("strange", with("strange.crt", "strange.key"), "--trusted-ca-file"),
+            ("expired", with("expired.crt", "expired.key"), "which expired on 2020-01-01"),
+            ("plain", plain, "etcds:// in store"),
+            ("name", named, "with localhost among its names"),
+        ] {
+            // The member's last word may be lost with the connection: what to do is said nevertheless.
+            for _ in 0..10 {
+                let fault = client(&config).txn(put("/b", "1")).await.unwrap_err();
+                assert_eq!(fault.outcome, Outcome::NotStored, "{what}: {fault}");
+                assert_eq!(fault.diagnostic().code, Code::DatabaseTlsFailed, "{what}: {fault}");
+                assert!(fault.to_string().contains(names), "{what}: {fault}");
+            }
         }
         assert_eq!(value(&client(&good), "/b").await, None);
         let gone = EtcdConfig { ca: Some(cluster.file("gone.pem")), ..good.clone() };
         let found = Etcd::new(&gone, Arc::new(AnyCluster)).err().unwrap();
         assert_eq!(found.code, Code::FileMissing);
-        let pair = |certificate: &str, key: &str| {
-            let client = EtcdClientFiles { certificate: cluster.file(certificate), key: cluster.file(key) };
-            Etcd::new(&EtcdConfig { client: Some(client), ..good.clone() }, Arc::new(AnyCluster))
-        };
+        let pair = |certificate: &str, key: &str| Etcd::new(&with(certificate, key), Arc::new(AnyCluster));
         assert_eq!(pair("client.crt", "other.key").err().unwrap().code, Code::CertificateKeyMismatch);
         assert_eq!(pair("client.crt", "empty.key").err().unwrap().code, Code::CertificateInvalid);
     });
+}
+
+/// TLS where the member does not speak it.
+#[test]
+fn tls_at_a_plain_port() {
+    let Some(plain) = shared() else { return };
+    let Some(with_tls) = Cluster::with_tls() else { return };
+    let config = EtcdConfig { endpoints: plain.config().endpoints, ..with_tls.config() };
+    let fault = wait(client(&config).range(get("/b"))).unwrap_err();
+    assert_eq!(fault.diagnostic().code, Code::DatabaseTlsFailed, "{fault}");
+    assert!(fault.to_string().contains("--cert-file"), "{fault}");
+}
+
+/// Several members, of which each has a reason of its own.
+#[test]
+fn each_member_has_its_reason() {
+    let Some(cluster) = Cluster::with_tls() else { return };
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = EtcdConfig { ca: Some(cluster.file("other.pem")), ..cluster.config() };
+    config.endpoints.push(EtcdEndpoint { host: "127.0.0.1".to_owned(), port: closed.port() });
+    let fault = wait(client(&config).range(get("/b"))).unwrap_err();
+    assert_eq!(fault.diagnostic().code, Code::DatabaseUnreachable, "{fault}");
+    for endpoint in &config.endpoints {
+        assert!(fault.diagnostic().problem.contains(&format!("{endpoint}: ")), "{fault}");
+    }
+    assert!(fault.to_string().contains("other.pem (ca in [etcd])"), "{fault}");
 }
 
 /// A file that only its owner may read.
