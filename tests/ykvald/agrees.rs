@@ -161,6 +161,14 @@ const OF_ANOTHER_USER: &[OfAnotherUser] = &[
     ("a folder that they cannot write to", PLAIN, |site| owner(site, "", 0, 0, 0o755), 2),
 ];
 
+/// The same with a cluster of one member, of which `check` warns.
+const WITH_ETCD: &[OfAnotherUser] = &[
+    ("their record", PLAIN, |_| {}, 1),
+    ("a record for root only", PLAIN, |site| owner(site, "etcd.seen", 0, 0, 0o600), 2),
+    ("a record of root's, for their group", PLAIN, |site| owner(site, "etcd.seen", 0, NOBODY, 0o640), 1),
+    ("no record", PLAIN, |site| fs::remove_file(site.join("etcd.seen")).unwrap(), 1),
+];
+
 /// A name, settings, what to change, and the exit status of `check`.
 type OfAnotherUser = (&'static str, &'static str, fn(&Path), i32);
 
@@ -224,8 +232,11 @@ fn serves(
 
 /// Compares `check` with the server that `command` starts, on a site of this case that `made` has finished.
 fn agree(case: &Case, made: impl Fn(&Path), command: impl Fn(&Site) -> Command) {
+    agree_on(Site::sqlite(), case, made, command);
+}
+
+fn agree_on(site: Site, case: &Case, made: impl Fn(&Path), command: impl Fn(&Site) -> Command) {
     let Case { name, settings, prepare, code } = case;
-    let site = Site::sqlite();
     let authority = Authority::new("ours");
     let mut key = site.keys(2800..2801).remove(0);
     let settings = settings.replace("{at}", &site.address().to_string());
@@ -279,26 +290,93 @@ fn check_by_root_of_a_server_that_another_user_runs() {
     if !is_root() {
         return tests::skip("needs root");
     }
-    let outside = tempfile::tempdir().unwrap();
-    chmod(outside.path(), 0o755);
-    let program = outside.path().join("ykvald");
-    fs::copy(tests::built::program("ykvald"), &program).unwrap();
+    let other = OtherUser::new();
     for (name, settings, change, code) in OF_ANOTHER_USER {
-        let theirs = |site: &Path| {
-            for entry in fs::read_dir(site).unwrap() {
-                chown(entry.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
-            }
-            chown(site, Some(NOBODY), Some(NOBODY)).unwrap();
-            // As init makes it: root's commands trust nobody else's.
-            owner(site, "config.toml", 0, NOBODY, 0o640);
-            change(site);
+        agree(
+            &case(name, settings, right, *code),
+            |site| other.owns(site, *change),
+            |site| other.serve(site),
+        );
+    }
+}
+
+/// What the server writes beside its settings is checked, too.
+#[test]
+fn check_by_root_of_what_a_server_with_etcd_writes() {
+    if !is_root() {
+        return tests::skip("needs root");
+    }
+    let other = OtherUser::new();
+    for (name, settings, change, code) in WITH_ETCD {
+        let site = match Site::etcd() {
+            Ok(site) => site,
+            Err(why) => return tests::skip(&why),
         };
-        agree(&case(name, settings, right, *code), theirs, |site| {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
-            command.arg("--config").arg(site.path().join("config.toml")).arg("serve");
-            command
-        });
+        // Only a server records.
+        drop(site.start());
+        agree_on(
+            site,
+            &case(name, settings, right, *code),
+            |site| other.owns(site, *change),
+            |site| other.serve(site),
+        );
+    }
+    // It serves, and after a restart it knows nothing: a warning.
+    let Ok(site) = Site::etcd() else { return };
+    drop(site.start());
+    site.settings(&format!(
+        "listen = \"{}\"\n[sync]\npeers = [{{ url = \"http://127.0.0.1:9/wsapi/2.0/sync\", from = \"127.0.0.1\" }}]",
+        site.address()
+    ));
+    let warned = |change: fn(&Path)| {
+        other.owns(site.path(), change);
+        let checked = site.command(&["check", "--json"]).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let mut warned: Vec<_> = findings
+            .filter(|found| found["severity"] == "warning")
+            .map(|found| found["code"].as_str().unwrap().to_owned())
+            .collect();
+        warned.retain(|code| code.ends_with("state-not-written"));
+        warned.sort();
+        warned
+    };
+    assert_eq!(warned(|_| {}), [""; 0]);
+    let both = ["database-state-not-written", "sync-state-not-written"];
+    assert_eq!(warned(|site| owner(site, "", 0, NOBODY, 0o750)), both);
+}
+
+/// A user who runs a server, with a copy of the program that they can reach.
+struct OtherUser {
+    program: PathBuf,
+    _outside: tempfile::TempDir,
+}
+
+impl OtherUser {
+    fn new() -> Self {
+        let outside = tempfile::tempdir().unwrap();
+        chmod(outside.path(), 0o755);
+        let program = outside.path().join("ykvald");
+        fs::copy(tests::built::program("ykvald"), &program).unwrap();
+        Self { program, _outside: outside }
+    }
+
+    /// Gives them a site, and changes that then.
+    fn owns(&self, site: &Path, change: fn(&Path)) {
+        for entry in fs::read_dir(site).unwrap() {
+            chown(entry.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        chown(site, Some(NOBODY), Some(NOBODY)).unwrap();
+        // As init makes it: root's commands trust nobody else's.
+        owner(site, "config.toml", 0, NOBODY, 0o640);
+        change(site);
+    }
+
+    fn serve(&self, site: &Site) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&self.program);
+        command.arg("--config").arg(site.path().join("config.toml")).arg("serve");
+        command
     }
 }
 

@@ -83,6 +83,16 @@ pub enum StoreAt {
 }
 
 impl StoreAt {
+    /// The file that records which state of the database was seen last; `None`: nothing is recorded.
+    #[must_use]
+    pub fn seen(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(at) => at.seen.as_deref(),
+            Self::Etcd(at) => at.seen.as_deref(),
+        }
+    }
+
     /// The same place without the state that was seen there last, so that an older or another database is not refused.
     #[must_use]
     pub fn as_if_never_seen(&self) -> Self {

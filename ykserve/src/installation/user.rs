@@ -1,4 +1,5 @@
-//! The user who runs a server, if root looks: the user of the systemd unit with this configuration, or the owner of the store.
+//! The user who runs a server, if root looks: the user of the systemd unit with this configuration, or the owner of the store, or
+//! of the folder with the file that records what was seen of it.
 
 use super::unit::Unit;
 use super::{Installation, accounts};
@@ -20,8 +21,8 @@ pub struct ServerUser {
 }
 
 impl ServerUser {
-    /// `None`: the server runs as the user who runs this, or as root. `store` is the store of this configuration, if that is a
-    /// file.
+    /// `None`: the server runs as the user who runs this, or as root. `store` is the store of this configuration, or what
+    /// records its state, if that is a file.
     #[must_use]
     pub fn of(installed: &Installation, config: &Path, store: Option<&Path>) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {

@@ -73,7 +73,7 @@ fn all(context: &Context, report: &mut Report) -> Done {
     };
     let store = match &config.store {
         StoreAt::Sqlite(path) => Some(path.as_path()),
-        _ => None,
+        database => database.seen(),
     };
     let server = ServerUser::of(&place::INSTALLED, &config.path, store);
     if let Some(server) = &server {
