@@ -16,6 +16,7 @@ mod clocks;
 mod cluster;
 mod completions;
 mod desk;
+mod etcd;
 mod etcd_tls;
 mod import;
 mod init;

@@ -76,7 +76,7 @@ async fn look(config: &Config, report: &mut Report) -> Result<Option<Seen>, Fail
             report.add("store", Diagnostic::warning(Code::DatabaseFromEarlierVersion, problem).at(at));
             return Ok(None);
         }
-        Err(fault) => return Err(place::why_not_there(config, &fault).into()),
+        Err(fault) => return Err(place::lost_or_not_moved(config, &keys, &fault).await.into()),
     };
     for trap in store.traps().await {
         report.add("store", trap);

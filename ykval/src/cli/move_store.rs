@@ -42,7 +42,7 @@ struct Named {
 
 impl Named {
     fn read(context: &Context, text: &str) -> Result<Self, Failure> {
-        let is_config = Path::new(text).extension().is_some_and(|ending| ending == "toml");
+        let is_config = is_config(Path::new(text));
         let config = if is_config {
             Config::load(&absolute(text.into())?, &[])?
         } else {
@@ -223,6 +223,20 @@ fn written(at: &StoreAt) -> String {
         // It was read before.
         StoreAt::Postgres(_) => store::place(at).unwrap_or_default().replacen("://", "://USER:PASSWORD@", 1),
     }
+}
+
+/// The store of a configuration, as this command takes it: by the file, which also holds what it takes to reach the store.
+pub(super) fn named(config: &Config) -> String {
+    if is_config(&config.path) {
+        file::word(&config.path)
+    } else {
+        shell_word(written(&config.store).as_bytes())
+    }
+}
+
+/// Whether this names a configuration file, not a store.
+fn is_config(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "toml")
 }
 
 /// How ykvald is called with this configuration.

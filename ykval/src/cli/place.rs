@@ -1,11 +1,12 @@
 //! The server's files on a host.
 
-use super::Failure;
+use super::{Failure, move_store};
 use std::path::{Path, PathBuf};
 use ykserve::installation::{Installation, Unfinished, store_key_path};
 use ykval::config::{CONFIG, Config, StoreAt};
-use ykval::store::{Serving, Store, StoreFault};
-use yubiotp::diagnostic::{Diagnostic, Program};
+use ykval::file;
+use ykval::store::{Looked, Serving, Store, StoreFault};
+use yubiotp::diagnostic::{Command, Diagnostic, Program, Remedy};
 use yubiotp::seal::StoreKeys;
 
 /// The server as packages install it.
@@ -17,6 +18,9 @@ pub(crate) const INSTALLED: Installation = Installation {
     config: CONFIG,
     data: "/var/lib/ykvald",
 };
+
+/// The name of the store, if the configuration names no other place.
+pub(crate) const STORE: &str = "ykvald.db";
 
 /// The default configuration file, if it exists.
 pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
@@ -54,7 +58,7 @@ pub(crate) async fn store(
                 under.ok_or_else(|| Diagnostic::from(StoreFault::StoreKeyReplaced(store.location())))?;
             Ok((store, keys))
         }
-        Err(fault) => Err(why_not_there(config, &fault).into()),
+        Err(fault) => Err(lost_or_not_moved(config, &keys, &fault).await.into()),
     }
 }
 
@@ -67,7 +71,7 @@ pub(crate) async fn store_to_serve(config: &Config, key: &StoreKeys) -> Result<S
             }
             Ok(serving)
         }
-        Err(fault) => Err(why_not_there(config, &fault).into()),
+        Err(fault) => Err(lost_or_not_moved(config, key, &fault).await.into()),
     }
 }
 
@@ -78,6 +82,47 @@ pub(crate) fn why_not_there(config: &Config, fault: &StoreFault) -> Diagnostic {
             unfinished(config).finding(&INSTALLED, at.clone())
         }
         fault => fault.diagnostic(),
+    }
+}
+
+/// The same of the store of the configuration. Where none is, and an SQLite store under this key is in the usual place, the
+/// setting was changed, and the store not moved yet: that comes first.
+pub(crate) async fn lost_or_not_moved(config: &Config, keys: &StoreKeys, fault: &StoreFault) -> Diagnostic {
+    let mut found = why_not_there(config, fault);
+    if matches!(fault, StoreFault::Missing(_))
+        && !unfinished(config).exists()
+        && let Some(former) = not_moved(config, keys).await
+    {
+        let former = file::word(&former);
+        let command = Command {
+            program: Program::Ykvald,
+            arguments: format!("move-store {former} {}", move_store::named(config)),
+        };
+        let when = format!(
+            "if {former} is the store of this server: move it there, with clients, keys and positions"
+        );
+        found.remedies.insert(0, Remedy::Command { when: Some(when), command });
+    }
+    found
+}
+
+/// The SQLite store of a configuration that names no other one, unless that is the configured one, is sealed under another key,
+/// or was moved.
+async fn not_moved(config: &Config, keys: &StoreKeys) -> Option<PathBuf> {
+    let folder =
+        if config.path == Path::new(CONFIG) { Path::new(INSTALLED.data) } else { config.path.parent()? };
+    let path = folder.join(STORE);
+    let at = StoreAt::Sqlite(path.clone());
+    if at == config.store || !path.exists() {
+        return None;
+    }
+    match Store::look(&at, keys.ids()).await {
+        Ok(Looked::Current(store)) => {
+            store.close().await;
+            Some(path)
+        }
+        Ok(Looked::Earlier { .. } | Looked::Restored { .. }) => Some(path),
+        Err(_) => None,
     }
 }
 

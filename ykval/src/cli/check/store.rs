@@ -30,7 +30,7 @@ pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKeys) {
             return report.add("store", unfinished.advise("start the server, and check again"));
         }
         Err(fault) => {
-            return report.add("store", place::why_not_there(&site.config, &fault));
+            return report.add("store", place::lost_or_not_moved(&site.config, key, &fault).await);
         }
     };
     if let Some(former) = key.former() {

@@ -2,14 +2,14 @@
 
 use super::text::{self, Active};
 use crate::cli::place::INSTALLED;
-use crate::cli::{Failure, client, place};
+use crate::cli::{Failure, client, move_store, place};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ykserve::installation::{Layout, init};
 use ykval::config::{Config, StoreAt};
 use ykval::file;
 use ykval::store::{Store, StoreFault};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, shell_word};
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
 
@@ -70,13 +70,17 @@ impl Plan {
                 Err(fault) => Err(fault),
             }
         };
-        let store = store.inspect_err(|fault| {
-            if made_key && matches!(fault, StoreFault::OtherStoreKey { .. }) {
-                // The new key is useless, and must not take the place of the right one.
-                let _ = std::fs::remove_file(&config.store_key);
-                let _ = place::unfinished(&config).end();
+        let store = match store {
+            Ok(store) => store,
+            Err(fault) => {
+                if made_key && matches!(fault, StoreFault::OtherStoreKey { .. }) {
+                    // The new key is useless, and must not take the place of the right one.
+                    let _ = std::fs::remove_file(&config.store_key);
+                    let _ = place::unfinished(&config).end();
+                }
+                return Err(place::lost_or_not_moved(&config, &key, &fault).await.into());
             }
-        })?;
+        };
         place::unfinished(&config).end()?;
         let client = match &self.first {
             Some(name) => {
@@ -96,26 +100,46 @@ impl Plan {
     /// Creates the configuration file. The server's group may read it, and other users not, since it may hold a password.
     fn settings(&self, group: Option<u32>, made: &mut init::Made) -> Result<(), Failure> {
         if self.config.exists() {
-            if let Some(store) = &self.store
-                && Config::load_for_store(&self.config, store)?.store
-                    != Config::load(&self.config, &[])?.store
-            {
-                let exists = Diagnostic::error(Code::ConfigExists, "exists already, and sets another store");
-                return Err(exists.at(file::location(&self.config)).advise("set store there").into());
+            if let Some(store) = &self.store {
+                let now = Config::load(&self.config, &[])?;
+                if Config::load_for_store(&self.config, store)?.store != now.store {
+                    return Err(sets_another_store(&now, store).into());
+                }
             }
             made.kept.push(self.config.display().to_string());
             return Ok(());
         }
         init::is_only_config(&self.config)?;
         let usual = match self.layout {
-            Layout::OneFolder => "ykvald.db".to_owned(),
-            Layout::System => format!("{}/ykvald.db", INSTALLED.data),
+            Layout::OneFolder => place::STORE.to_owned(),
+            Layout::System => format!("{}/{}", INSTALLED.data, place::STORE),
         };
         let password_file = self.password_file.as_ref().map(|path| path.display().to_string());
         let store = self.store.as_deref().unwrap_or(&usual);
         let text = text::of(&Active { store, password_file: password_file.as_deref() });
         Ok(made.config(&self.config, &text, group)?)
     }
+}
+
+/// `store` is not that of the configuration. If that one exists, what is in it has to come along.
+fn sets_another_store(now: &Config, store: &str) -> Diagnostic {
+    let exists = Diagnostic::error(Code::ConfigExists, "exists already, and sets another store");
+    let exists = exists.at(file::location(&now.path));
+    if matches!(&now.store, StoreAt::Sqlite(path) if !path.exists()) {
+        return exists.advise("set store there");
+    }
+    let table = if store.contains("://") {
+        "set its table ([etcd] or [postgres]) in the configuration, if it needs one, and "
+    } else {
+        ""
+    };
+    exists
+        .run_when(
+            format!("to use that one from now on: {table}move the store there, with clients, keys and positions"),
+            Program::Ykvald,
+            format!("move-store {} {}", move_store::named(now), shell_word(store.as_bytes())),
+        )
+        .advise("if it is the store of other servers, which this one joins with their store key: set store in the configuration")
 }
 
 /// With ID 1, so that of two commands at the same time only one creates it.
