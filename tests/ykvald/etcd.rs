@@ -1,13 +1,13 @@
-//! What commands say about a store in etcd: how one gets there.
+//! What commands say about a store in etcd: how one gets there, and how it is backed up.
 
-use crate::desk::{Desk, run};
+use crate::desk::{Desk, chmod, run};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
 use tests::built;
 use tests::etcd::shared;
 use tests::soft_yubikey::SoftYubiKey;
-use tests::ykvald::free_port;
+use tests::ykvald::{Site, free_port};
 
 /// The commands that a finding names, in its order.
 fn commands(found: &Value) -> Vec<&str> {
@@ -60,4 +60,27 @@ fn a_store_that_is_here_is_moved() {
     let refused = desk.ykvald(&["init", "--no-client", "--json"]).exits(2).json();
     assert_eq!(refused["error"]["code"], "database-missing", "{refused}");
     assert_eq!(commands(&refused["error"]), [format!("{ykvald} init --start-anew")]);
+}
+
+/// It is backed up with etcd's tools; what to run after a restore is what ykvald(8) says.
+#[test]
+fn backups_are_etcds_own() {
+    let site = match Site::etcd() {
+        Ok(site) => site,
+        Err(why) => return tests::skip(&why),
+    };
+    let config = site.path().join("config.toml");
+    let accept = format!("ykvald --config {} accept-database --lost-since TIME", config.display());
+    for verb in ["backup", "restore"] {
+        let refused = run(&mut site.command(&[verb, "x.db", "--json"])).exits(2).json();
+        assert_eq!(commands(&refused["error"]), [accept.as_str()], "{verb}");
+    }
+    // A store that cannot be reached cannot be moved.
+    let gone = site.path().join("gone.toml");
+    fs::write(&gone, "store = \"etcd://127.0.0.1:1/x\"\n").unwrap();
+    chmod(&gone, 0o600);
+    let mut command = site.command(&["move-store", "--json"]);
+    let refused = run(command.arg(&gone).arg(&config)).exits(2).json();
+    assert_eq!(refused["error"]["code"], "database-unreachable", "{refused}");
+    assert_eq!(commands(&refused["error"]), [accept.as_str()]);
 }

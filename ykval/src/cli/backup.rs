@@ -22,9 +22,9 @@ pub(crate) struct Args {
 /// The database is backed up by its own means. What is restored from such a backup lacks OTPs.
 fn not_here(store: &Store, problem: &str, tool: &str) -> Diagnostic {
     Diagnostic::error(Code::CommandLineInvalid, problem).at(store.location()).advise(tool).run_when(
-        "when you restore it, with every ykvald stopped and TIME as the time of the backup",
+        "when you restore it, on each host, with every ykvald stopped and TIME as the time of the backup",
         Program::Ykvald,
-        "token mark-restored --since TIME",
+        "accept-database --lost-since TIME",
     )
 }
 

@@ -269,14 +269,23 @@ fn same_key(from: &Named, to: &Named) -> Result<(), Failure> {
 /// Only the old store knows which OTPs were used.
 fn unreachable(from: &Named, fault: &StoreFault) -> Diagnostic {
     let found = place::why_not_there(&from.config, fault);
-    if !matches!(fault, StoreFault::Database(_) | StoreFault::OtherDatabase(_)) {
+    // Of another database, it says what to run.
+    if !matches!(fault, StoreFault::Database(_)) {
         return found;
     }
     let found = found.advise("make it reachable: it alone knows which OTPs were used, so it has to be read");
-    let then = "if it is lost, restore its backup, and move that; its tokens begin as restored";
     match &from.config.store {
-        StoreAt::Sqlite(_) => found.run_when(then, Program::Ykvald, "restore --log FILE BACKUP"),
-        _ => found.run_when(then, Program::Ykvald, "token mark-restored --since TIME"),
+        StoreAt::Sqlite(_) => found.run_when(
+            "if it is lost, restore its backup, and move that; its tokens begin as restored",
+            Program::Ykvald,
+            "restore --log FILE BACKUP",
+        ),
+        _ => found.run_when(
+            "if it is lost, restore its backup, run this on each host while store still names it, with TIME as the time of the \
+             backup, and move it then; its tokens begin as restored",
+            Program::Ykvald,
+            "accept-database --lost-since TIME",
+        ),
     }
 }
 

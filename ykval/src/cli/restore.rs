@@ -33,9 +33,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         ),
     };
     let found = Diagnostic::error(Code::CommandLineInvalid, problem).advise(tool).run_when(
-        "before you start a ykvald, with TIME as the time of the backup",
+        "then on each host, before the first ykvald starts, with TIME as the time of the backup",
         Program::Ykvald,
-        "token mark-restored --since TIME",
+        "accept-database --lost-since TIME",
     );
     Err(found.into())
 }

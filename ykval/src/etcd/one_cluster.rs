@@ -71,8 +71,8 @@ pub(crate) fn not_one_cluster(problem: &str) -> Diagnostic {
         )
         .run_when(
             "if servers used several, an OTP that was used in one is accepted in another. Keep one as above, and before the \
-             servers start again, with TIME as the time when the first of them started",
+             servers start again, on each host, with TIME as the time when the first of them started",
             Program::Ykvald,
-            "token mark-restored --since TIME",
+            "accept-database --lost-since TIME",
         )
 }
