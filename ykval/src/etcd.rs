@@ -11,6 +11,7 @@ pub(crate) mod cluster;
 mod connection;
 mod fault;
 mod grpc;
+mod host;
 mod hosts;
 pub(crate) mod messages;
 mod one_cluster;
@@ -21,7 +22,7 @@ mod tls;
 mod tls_fault;
 
 pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
-pub use hosts::{Observed, ObservedMember};
+pub use host::{Observed, ObservedMember};
 
 use crate::config::EtcdConfig;
 use auth::Auth;

@@ -8,6 +8,7 @@ use super::call::{Answer as _, Call};
 use super::connection::{CallFault, Connection, PATIENCE, garbled};
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::grpc::{self, MOST_ANSWER};
+use super::host::{Host, ObservedMember, Space};
 use super::messages::{
     AuthenticateRequest, AuthenticateResponse, RangeRequest, StatusRequest, StatusResponse,
 };
@@ -17,8 +18,8 @@ use crate::random;
 use hyper::header::HeaderValue;
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -40,32 +41,6 @@ const HOPELESS: Duration = Duration::from_secs(6);
 /// How old what a member said about its space may be.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
 
-/// What is known of a cluster without asking it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
-    /// The highest revision that was seen.
-    pub revision: i64,
-    /// The members, in the order of the configuration.
-    pub members: Vec<ObservedMember>,
-}
-
-/// What is known of a member without asking it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedMember {
-    /// `HOST:PORT`, as the configuration has it.
-    pub endpoint: String,
-    /// Whether it is connected to, and answered last, its cluster decided, and it gave a token if it was asked for one.
-    pub is_up: bool,
-    /// How many requests of the store it answered.
-    pub answered: u64,
-    /// How many it did not answer, or could not carry out.
-    pub failed: u64,
-    /// The size of its database in bytes, of the last half minute that it answered in.
-    pub size: Option<i64>,
-    /// The size that it may have; `None`: it does not say, as etcd before 3.6.
-    pub quota: Option<i64>,
-}
-
 /// The members of one cluster.
 pub(super) struct Hosts {
     config: EtcdConfig,
@@ -76,49 +51,6 @@ pub(super) struct Hosts {
     /// How the last attempt to connect to all of them failed, and when.
     failed: tokio::sync::Mutex<Option<(Instant, EtcdFault)>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Host {
-    /// `HOST:PORT`
-    name: String,
-    connection: Mutex<Option<Arc<Connection>>>,
-    /// Whether the background is busy with it.
-    is_looked_at: AtomicBool,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    space: Mutex<Option<Space>>,
-    /// Its version, as it said when it was connected to, or later. A new one needs a new connection.
-    version: Mutex<Option<String>>,
-}
-
-/// What a member said about its database.
-#[derive(Clone, Copy)]
-struct Space {
-    at: Instant,
-    size: i64,
-    quota: i64,
-}
-
-impl Host {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            connection: Mutex::default(),
-            is_looked_at: AtomicBool::new(false),
-            answered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            space: Mutex::default(),
-            version: Mutex::default(),
-        }
-    }
-
-    fn space(&self) -> MutexGuard<'_, Option<Space>> {
-        self.space.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn version(&self) -> MutexGuard<'_, Option<String>> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Hosts {
