@@ -81,8 +81,8 @@ fn of_their_certificate(config: &EtcdConfig, host: &str, why: &CertificateError)
 }
 
 /// The member ended the connection before it answered anything: it looks at the certificates of its clients. With TLS 1.3 it
-/// does so after the handshake, and its alert may be lost with the connection. Before Go 1.21, etcd calls every certificate
-/// that it refuses a bad one, and a missing one, too.
+/// does so after the handshake, and its alert may be lost with the connection. Some versions of etcd call every
+/// certificate that they refuse a bad one, and a missing one, too.
 pub(super) fn of_own_certificate(config: &EtcdConfig, alert: Option<Alert>) -> EtcdFault {
     let ended = "ended the connection right after the TLS handshake";
     let Some(files) = &config.client else {
@@ -138,4 +138,45 @@ pub(super) async fn if_it_speaks_tls(to: &EtcdEndpoint) -> Option<EtcdFault> {
             "write etcds:// in store, and set ca in [etcd] to the file with the authority that signed its certificate",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What a handshake that fails so comes out as, with `ca` set or not.
+    fn found(ca: Option<&str>, why: Tls) -> Diagnostic {
+        let to = EtcdEndpoint { host: "val1".to_owned(), port: 2379 };
+        let config = EtcdConfig {
+            endpoints: vec![to.clone()],
+            prefix: "/x/".to_owned(),
+            tls: true,
+            ca: ca.map(Into::into),
+            client: None,
+            user: None,
+            deadline: Duration::from_secs(1),
+            seen: None,
+        };
+        of_handshake(&config, &to, &io::Error::new(ErrorKind::InvalidData, why)).diagnostic()
+    }
+
+    #[test]
+    fn each_has_a_sentence_and_a_remedy() {
+        for (ca, why, problem, remedy) in [
+            (None, CertificateError::UnknownIssuer, "does not trust", "ca in [etcd] to the file"),
+            (Some("/x/ca.pem"), CertificateError::UnknownIssuer, "does not trust", "into /x/ca.pem (ca in"),
+            (None, CertificateError::NotValidForName, "is not for val1", "with val1 among its names"),
+            (None, CertificateError::Expired, "has expired", "certificate of that member"),
+            (None, CertificateError::NotValidYet, "is not valid yet", "clock"),
+            (None, CertificateError::BadSignature, "is not accepted", "version 3"),
+        ] {
+            let found = found(ca, Tls::InvalidCertificate(why));
+            assert_eq!(found.code, Code::DatabaseTlsFailed, "{found}");
+            assert!(found.problem.contains(problem) && found.to_string().contains(remedy), "{found}");
+        }
+        // With TLS 1.2, a certificate that is missing is noticed in the handshake.
+        let found = found(None, Tls::AlertReceived(Alert::HandshakeFailure));
+        assert!(found.problem.contains("demands a certificate") && !found.remedies.is_empty(), "{found}");
+    }
 }
