@@ -1,6 +1,7 @@
 //! One member: its connection, and what is known of it without asking.
 
 use super::connection::Connection;
+use super::fault::EtcdFault;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ pub(super) struct Host {
     pub(super) space: Mutex<Option<Space>>,
     /// Its version, as it said when it was connected to, or later. A new one needs a new connection.
     pub(super) version: Mutex<Option<String>>,
+    /// Why it could not be connected to, if the last attempt failed.
+    pub(super) why: Mutex<Option<EtcdFault>>,
 }
 
 /// What a member said about its database.
@@ -63,6 +66,7 @@ impl Host {
             failed: AtomicU64::new(0),
             space: Mutex::default(),
             version: Mutex::default(),
+            why: Mutex::default(),
         }
     }
 
@@ -72,5 +76,9 @@ impl Host {
 
     pub(super) fn version(&self) -> MutexGuard<'_, Option<String>> {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn why(&self) -> MutexGuard<'_, Option<EtcdFault>> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A member is good until a call has no answer for a second, or etcd says that its cluster decides nothing, or it gives no
 //! token to who logs in. One that is no good is asked only if there is no other. In the background each is connected to, and
-//! asked every second whether it is there, so that a caller seldom waits for one that is not.
+//! asked every second whether it is there, so that a caller seldom waits for one that is not. While none is good for longer,
+//! callers do not wait at all: the background finds out when one is good again.
 
 use super::call::{Answer as _, Call};
 use super::connection::{CallFault, Connection, PATIENCE, garbled};
@@ -38,6 +39,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// After this time without any answer, another connection is tried.
 const HOPELESS: Duration = Duration::from_secs(6);
 
+/// After this time without a good member, callers are not kept waiting for one: longer than it takes to elect a leader.
+const GIVEN_UP: Duration = Duration::from_secs(10);
+
 /// How old what a member said about its space may be.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -51,6 +55,8 @@ pub(super) struct Hosts {
     /// How the last attempt to connect to all of them failed, and when.
     failed: tokio::sync::Mutex<Option<(Instant, EtcdFault)>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// When a member was good, or the background began to look for one.
+    last_good: Mutex<Instant>,
 }
 
 impl Hosts {
@@ -59,7 +65,8 @@ impl Hosts {
         let chosen = random::bytes::<1>().map_or(0, |[byte]| usize::from(byte));
         let first = chosen.checked_rem(list.len()).unwrap_or(0);
         let (failed, keeper) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { config: config.clone(), list, headers, first, failed, keeper }
+        let last_good = Mutex::new(Instant::now());
+        Self { config: config.clone(), list, headers, first, failed, keeper, last_good }
     }
 
     pub(super) const fn config(&self) -> &EtcdConfig {
@@ -147,7 +154,26 @@ impl Hosts {
     /// The best member that is connected to, if it is good.
     fn good(&self) -> Option<(usize, Arc<Connection>)> {
         let best = *self.order().first()?;
-        self.open(best).filter(|open| open.is_good()).map(|open| (best, open))
+        let good = self.open(best).filter(|open| open.is_good())?;
+        self.was_good();
+        Some((best, good))
+    }
+
+    fn was_good(&self) {
+        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Fails if no member was good for so long that nobody is to wait for one.
+    fn must_not_be_given_up(&self) -> Result<(), EtcdFault> {
+        let last = *self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < GIVEN_UP {
+            return Ok(());
+        }
+        let why = |at: usize| match self.open(at) {
+            Some(open) => no_good(&open),
+            None => self.list.get(at).and_then(|host| host.why().clone()).unwrap_or_else(none_in_time),
+        };
+        Err(self.together((0..self.list.len()).map(|at| (at, why(at))).collect()))
     }
 
     /// Whether another member is connected to, and good.
@@ -166,6 +192,7 @@ impl Hosts {
         if let Some(good) = self.good() {
             return Ok(good);
         }
+        self.must_not_be_given_up()?;
         let asked = Instant::now();
         let Ok(mut failed) = timeout_at(until, self.failed.lock()).await else { return Err(none_in_time()) };
         if let Some(good) = self.good() {
@@ -215,6 +242,14 @@ impl Hosts {
 
     /// Opens a connection, and asks the member which cluster it is of and whether that has a leader.
     async fn connect(&self, at: usize) -> Result<Arc<Connection>, EtcdFault> {
+        let connected = self.try_to_connect(at).await;
+        if let Some(host) = self.list.get(at) {
+            *host.why() = connected.as_ref().err().cloned();
+        }
+        connected
+    }
+
+    async fn try_to_connect(&self, at: usize) -> Result<Arc<Connection>, EtcdFault> {
         let until = Instant::now() + CONNECT;
         let to = self.config.endpoints.get(at).ok_or_else(none_in_time)?;
         let opened = timeout_at(until, Connection::open(&self.config, to)).await;
@@ -361,6 +396,7 @@ impl Hosts {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         // The runtime of the last one may be gone.
         if keeper.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.was_good();
             *keeper = Some(tokio::spawn(look_after(Arc::downgrade(self))));
         }
     }
@@ -413,6 +449,7 @@ async fn look_after(hosts: Weak<Hosts>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(all) = hosts.upgrade() else { return };
+        let _ = all.good();
         for (at, host) in all.list.iter().enumerate() {
             if host.is_looked_at.swap(true, Ordering::Relaxed) {
                 continue;
@@ -435,6 +472,14 @@ const MAJORITY: &str = "start the members of etcd that do not answer: more than 
 pub(super) fn none_in_time() -> EtcdFault {
     let found = Diagnostic::error(Code::DatabaseUnreachable, "gave no answer in time");
     EtcdFault::new(Outcome::NotStored, Kind::Late, found.advise(MAJORITY))
+}
+
+/// A member that is connected to, and no good.
+fn no_good(connection: &Connection) -> EtcdFault {
+    let what = if connection.gives_no_token() { "given no token" } else { "decided nothing" };
+    let problem = format!("has {what} for more than {} seconds", GIVEN_UP.as_secs());
+    let found = Diagnostic::error(Code::DatabaseUnreachable, problem);
+    EtcdFault::new(Outcome::NotStored, Kind::NoLeader, found.advise(MAJORITY))
 }
 
 fn without_leader() -> EtcdFault {

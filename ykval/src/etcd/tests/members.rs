@@ -112,6 +112,54 @@ fn without_a_leader() {
     });
 }
 
+/// Once it is known that nothing is decided, nobody waits for it; and once something is, that is noticed. What was refused so was
+/// never sent.
+#[test]
+fn nobody_waits_for_what_is_known() {
+    let Some(mut cluster) = Cluster::three() else { return };
+    let etcd = client(&cluster.config());
+    let at_once = Duration::from_millis(300);
+    wait(async {
+        etcd.txn(put("/a", "1")).await.unwrap();
+        cluster.stop(0, Signal::KILL);
+        cluster.stop(2, Signal::KILL);
+        let begun = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let fault = etcd.txn(put("/a", "2")).await.unwrap_err();
+            // Before, only a connection that ended fails so fast.
+            if begun.elapsed() > Duration::from_secs(9) && asked.elapsed() < at_once {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{fault}");
+        }
+        for _ in 0..20 {
+            let asked = Instant::now();
+            let fault = etcd.txn(put("/never", "1")).await.unwrap_err();
+            assert_eq!(
+                (fault.outcome, fault.diagnostic().code),
+                (Outcome::NotStored, Code::DatabaseUnreachable)
+            );
+            for endpoint in &cluster.config().endpoints {
+                assert!(fault.to_string().contains(&endpoint.to_string()), "{fault}");
+            }
+            let fault = etcd.range(get("/a")).await.unwrap_err();
+            assert_eq!(fault.diagnostic().code, Code::DatabaseUnreachable, "{fault}");
+            assert!(asked.elapsed() < at_once, "{:?}", asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cluster.again(0, false);
+        cluster.again(2, true);
+        let begun = Instant::now();
+        while etcd.txn(put("/a", "3")).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it does not come back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(value(&etcd, "/a").await.as_deref(), Some("3"));
+        assert_eq!(value(&etcd, "/never").await, None);
+    });
+}
+
 /// A member that nobody listens for costs nothing: it is known before anything is sent.
 #[test]
 fn a_refused_host() {
