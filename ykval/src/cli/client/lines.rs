@@ -38,6 +38,9 @@ fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<Stri
          [online]\n  urls = [{list}]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
          If that file sets mode = \"offline\" (the one of ykmap init --dir does), no server is asked. Change the line to:\n\n  \
          mode = \"online\"\n\n\
+         For the web login: write the key to /etc/ykweb/client.key (chown root:ykweb, chmod 640), and this to the end of \
+         /etc/ykweb/config.toml:\n\n  \
+         [validation]\n  servers = [{list}]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
          For pam_yubico: write this to a file of /etc/pam.d that only root can read:\n\n  \
          auth required pam_yubico.so id={id} key={key} urllist={urllist} mode=client",
         shown::text(name),

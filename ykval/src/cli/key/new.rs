@@ -28,7 +28,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let enrolment = Enrolment { id, fingerprint, sealed, history: History::NeverUsed };
         store.enrol(vec![enrolment], distinct).await?;
         store.close().await;
-        new.show(context.json, Some("ykmap add USER, on each host"));
+        new.show(
+            context.json,
+            Some("ykmap add USER, on each host; ykwebd user add-yubikey NAME, at the web login"),
+        );
         Ok(())
     })
 }

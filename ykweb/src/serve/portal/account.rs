@@ -107,7 +107,24 @@ fn what(event: &StoredEvent) -> String {
     };
     let is_good =
         [Code::Accepted, Code::SignedIn, Code::SignedOut].iter().any(|code| code.name() == event.code);
-    if is_good { what.to_owned() } else { format!("{what}, refused: {}", event.reason) }
+    if is_good { what.to_owned() } else { format!("{what}, {}", refusal(&event.code)) }
+}
+
+/// Why, in words of users: reasons name servers and settings.
+fn refusal(code: &str) -> &'static str {
+    match code.parse::<Code>() {
+        Ok(Code::PasswordWrong) => "refused: the password was wrong",
+        Ok(Code::PasswordGuessLimit) => "refused: too many attempts",
+        Ok(Code::AccountNotAllowed) => "refused: the account may not be used now",
+        Ok(Code::OtpReplayed | Code::ServerSaysReplayed) => "refused: the one-time password was used already",
+        Ok(Code::CodeUsed | Code::RecoveryCodeUsed) => "refused: the code was used already",
+        Ok(Code::CodeWrong | Code::RecoveryCodeWrong) => "refused: the code was wrong",
+        Ok(Code::TokenDisabled) => "refused: the token is disabled",
+        Ok(Code::UserWithoutToken) => "refused: a second factor was needed, and there was none",
+        Ok(Code::UserNotAllowedHere) => "refused: you may not use this site",
+        Ok(Code::ServerUnreachable) => "not decided: it could not be checked",
+        _ => "refused",
+    }
 }
 
 type Rows = (Vec<TokenRow>, Vec<SessionRow>, Vec<EventRow>);
