@@ -22,3 +22,4 @@ mod once;
 mod pages;
 mod secrets;
 mod slow;
+mod spellings;
