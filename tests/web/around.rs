@@ -142,6 +142,11 @@ fn htaccess(front: &Front, visitor: &mut Visitor, key: &mut SoftYubiKey) {
         page.assert_portal("/verify");
     }
     assert_eq!(password_only.fetch(&url("/secret/")).status, 401);
+    // What Debian's apache2.conf denies stays denied.
+    for path in ["/secret/.htaccess", "/.htpasswd", "//secret//.htaccess", "/secret/%2ehtaccess"] {
+        let reply = visitor.send("GET", &url(path), &[], None).reply;
+        assert!(matches!(reply.status, 403 | 404), "{path}: {reply:?}");
+    }
     // Somebody who may write there writes what nobody can show, or nonsense: nobody gets in.
     let file = front.file("files/secret/.htaccess");
     for words in ["webauthn", "nonsense", "otp otp", "fresh=0"] {

@@ -75,7 +75,8 @@ pub fn start(
         "ServerRoot {folder_name}\nServerName localhost\nPidFile {folder_name}/apache.pid\nDefaultRuntimeDir {folder_name}\n\
          Mutex pthread\nListen {address} https\n{modules}{user}ErrorLog {folder_name}/apache.log\nLogLevel info\n\
          LogFormat \"%h %u %r %>s\" short\nCustomLog {folder_name}/apache.log short\nTypesConfig /etc/mime.types\n\
-         StartServers 1\nAccessFileName .htaccess\n<Directory />\nAllowOverride None\nRequire all denied\n</Directory>\n\
+         StartServers 1\nAccessFileName .htaccess\n<FilesMatch \"^\\.ht\">\nRequire all denied\n</FilesMatch>\n\
+         <Directory />\nAllowOverride None\nRequire all denied\n</Directory>\n\
          Include {folder_name}/site.conf\n"
     );
     fs::write(folder.join("apache.conf"), around).unwrap();

@@ -293,4 +293,5 @@ fn fill(files: &Path) {
             .unwrap();
     }
     fs::write(files.join("secret/.htaccess"), example::text("htaccess")).unwrap();
+    fs::write(files.join(".htpasswd"), "alice:x\n").unwrap();
 }
