@@ -86,12 +86,18 @@ impl Origin {
         &self.host
     }
 
-    /// Whether only this host can be meant, to which browsers send cookies without TLS as if there were TLS.
-    fn is_localhost(&self) -> bool {
-        let name = match self.host.strip_prefix('[') {
+    /// Host without the port, and without the brackets of an IPv6 address. Cookies belong to it, whatever the port (RFC 6265,
+    /// section 8.5).
+    pub(super) fn name(&self) -> &str {
+        match self.host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => self.host.split(':').next().unwrap_or_default(),
-        };
+        }
+    }
+
+    /// Whether only this host can be meant, to which browsers send cookies without TLS as if there were TLS.
+    fn is_localhost(&self) -> bool {
+        let name = self.name();
         name == "localhost"
             || name.ends_with(".localhost")
             || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -87,6 +87,38 @@ fn what_is_refused() {
     assert_eq!(read("public_url = \"https://login.example.com/path\"").err(), Some(Code::SettingInvalid));
 }
 
+/// Browsers send the cookies of a host to all its ports.
+#[test]
+fn ports_of_one_name_are_not_two_hosts() {
+    for (portal, hosts, shall_be) in [
+        (
+            "https://site.test",
+            &["https://site.test:8443"][..],
+            Some(["https://site.test:8443", "public_url"]),
+        ),
+        ("https://site.test:8443", &["https://Site.test"], Some(["https://site.test", "public_url"])),
+        ("http://localhost:8490", &["https://localhost"], Some(["https://localhost", "public_url"])),
+        ("http://[::1]:8490", &["http://[::1]:8491"], Some(["http://[::1]:8491", "public_url"])),
+        (
+            "https://site.test",
+            &["https://app.test:1", "https://x.test", "https://app.test:2"],
+            Some(["https://app.test:2", "https://app.test:1"]),
+        ),
+        ("https://site.test", &["https://app.site.test:8443", "https://site.test.app.test:8443"], None),
+        ("http://localhost:8490", &["http://app.localhost:8490", "http://127.0.0.1:8490"], None),
+    ] {
+        let hosts: String = hosts.iter().map(|url| format!("[[host]]\nurl = \"{url}\"\n")).collect();
+        let text = Zeroizing::new(format!("public_url = \"{portal}\"\n{hosts}").into_bytes());
+        let found =
+            Config::read(Path::new("/x/config.toml"), &text, &[]).err().map(|fault| fault.diagnostic());
+        assert_eq!(found.is_some(), shall_be.is_some(), "{portal} {hosts}");
+        if let (Some(found), Some(names)) = (found, shall_be) {
+            assert_eq!(found.code, Code::SettingsConflict, "{found}");
+            assert!(names.iter().all(|name| found.problem.contains(name)), "{found}");
+        }
+    }
+}
+
 /// A finding about a host says which one, and where.
 #[test]
 fn a_host_is_named_by_its_url_and_line() {

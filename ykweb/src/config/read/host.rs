@@ -22,7 +22,8 @@ pub(super) struct RawHost {
 }
 
 impl Reader<'_> {
-    /// All of them. Each name is there once.
+    /// All of them. Each name is there once, whatever the port, and is not that of the portal: a program on another port of a
+    /// name gets the cookies of this name.
     pub(super) fn hosts(&self, raw: Vec<RawHost>, portal: &Origin) -> Read<Vec<Host>> {
         let mut hosts: Vec<Host> = Vec::new();
         for raw in raw {
@@ -32,6 +33,17 @@ impl Reader<'_> {
                 let problem = format!("host.url: another [[host]] has the name of {}, too", host.origin);
                 let twice = Diagnostic::error(Code::SettingsConflict, problem);
                 return Err(self.wrong_at(&at, twice.advise("remove one of the two")));
+            }
+            let others = hosts.iter().map(|earlier| ("the [[host]] ", &earlier.origin));
+            if let Some((which, other)) =
+                others.chain([("public_url ", portal)]).find(|(_, other)| other.name() == host.origin.name())
+            {
+                let problem = format!(
+                    "host.url: {} and {which}{other} have the same name, and browsers send its cookies to all of its ports",
+                    host.origin
+                );
+                let ports = Diagnostic::error(Code::SettingsConflict, problem);
+                return Err(self.wrong_at(&at, ports.advise("give each of them a name of its own")));
             }
             hosts.push(host);
         }
