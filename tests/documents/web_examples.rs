@@ -68,15 +68,22 @@ impl Desk {
         fs::write(folder.join("config.toml"), config).unwrap();
     }
 
-    /// Serves until it answers.
+    /// Serves a site for trying out until it answers. Browsers are sent to the port where it does.
     fn serve(&self, command: &str) {
         let mut shell = self.shell(command);
         let mut server = shell.stdout(Stdio::null()).spawn().unwrap();
         let said = BufReader::new(server.stderr.take().unwrap());
-        let answers = said.lines().map(Result::unwrap).any(|line| line.starts_with("ykwebd answers at "));
+        let answers = said
+            .lines()
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.strip_prefix("ykwebd answers at ")?.to_owned()));
         server.kill().unwrap();
         server.wait().unwrap();
-        assert!(answers, "{command}");
+        let answers = answers.unwrap_or_else(|| panic!("{command} answers nowhere"));
+        let ports: Vec<_> =
+            answers.split(['/', ',']).filter_map(|part| Some(part.split_once(':')?.1)).collect();
+        let ports: Vec<_> = ports.into_iter().filter(|port| !port.is_empty()).collect();
+        assert!(ports.len() == 2 && ports[0] == ports[1], "{answers}");
     }
 
     /// Runs the commands of a display, and compares the output that it shows. Returns the number of commands.

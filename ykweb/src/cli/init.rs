@@ -28,7 +28,14 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let dir = args.dir.map(absolute).transpose()?;
     let (config, layout) = place::INSTALLED.place_of_init(dir.as_deref(), context.config.as_deref())?;
-    let plan = Plan { config, layout, public_url: args.public_url, further: "", demo_pages: false };
+    let plan = Plan {
+        config,
+        layout,
+        public_url: args.public_url,
+        listen: None,
+        further: String::new(),
+        demo_pages: false,
+    };
     let made = plan.make()?;
     // Remedies name the configuration, unless it is the default one.
     let named = (place::settings()?.as_deref() != Some(&plan.config)).then(|| plan.config.clone());

@@ -16,11 +16,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let runtime = runtime()?;
+    let mut listen = args.listen.clone();
     let trial = match context.config.is_none() && place::settings()?.is_none() {
-        true => Some(trial::make(context)?),
+        true => Some(trial::make(context, trial::address(&mut listen)?)?),
         false => None,
     };
-    let config = context.settings(&args.listen)?;
+    let config = context.settings(&listen)?;
     let url = config.public_url.to_string();
     let Opened { config, store, keys } = context.open_with(config)?;
     let ykwebd = context.ykwebd();

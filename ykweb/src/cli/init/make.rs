@@ -3,6 +3,7 @@
 use super::text;
 use crate::cli::place::INSTALLED;
 use crate::cli::{Failure, place};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use ykserve::installation::Layout;
 use ykserve::installation::init::{self, Made};
@@ -17,8 +18,10 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     /// `public_url` of a new configuration.
     pub(crate) public_url: Option<Origin>,
+    /// `listen` of a new configuration, if it is not the default.
+    pub(crate) listen: Option<SocketAddr>,
     /// Settings of a new configuration that are not left at their defaults: whole tables.
-    pub(crate) further: &'static str,
+    pub(crate) further: String,
     /// `demo_pages` of a new configuration.
     pub(crate) demo_pages: bool,
 }
@@ -74,7 +77,12 @@ impl Plan {
         };
         let text = text::of(&url.to_string(), store.as_deref());
         let demo = if self.demo_pages { "demo_pages = true  " } else { "# demo_pages = false" };
-        Ok(Some([text.replace("# demo_pages = false", demo).as_str(), self.further].concat()))
+        let text = text.replace("# demo_pages = false", demo);
+        let text = match self.listen {
+            Some(at) => text.replace("# listen = \"127.0.0.1:8490\"", &format!("listen = \"{at}\"")),
+            None => text,
+        };
+        Ok(Some(text + &self.further))
     }
 }
 
