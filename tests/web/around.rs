@@ -101,10 +101,15 @@ fn forged(site: &Site, kind: Kind, visitor: &mut Visitor) {
     let mut names: Vec<String> = BELIEVED.iter().chain(&ROUTING).map(|name| (*name).to_owned()).collect();
     for name in BELIEVED[..IDENTITY].iter().chain(&ROUTING) {
         names.extend([name.replace('-', "_"), name.replacen('-', "_", 1), name.to_ascii_lowercase()]);
+        names.extend([name.replace('-', "."), name.replacen('-', "~", 1)]);
     }
     for name in &names {
         for value in ["root", "127.0.0.9, root"] {
             let page = visitor.send("GET", &kind.page("/page"), &[(name, value)], None);
+            // Apache can remove no header by a pattern: it refuses the request.
+            if kind == Kind::Apache && name.contains(['_', '.', '~']) && page.reply.status == 403 {
+                continue;
+            }
             assert_eq!(identity(&page)[0], ["alice"], "{name}");
             let got = BELIEVED.iter().chain(&ROUTING).flat_map(|name| header(&page.reply.body, name));
             assert!(got.clone().all(|value| !value.contains("root")), "{name}: {}", page.reply.body);
@@ -112,6 +117,16 @@ fn forged(site: &Site, kind: Kind, visitor: &mut Visitor) {
         let mut stranger = visitor.stranger();
         let page = stranger.send("GET", &kind.page("/page"), &[(name, "alice")], None);
         assert_ne!(page.reply.status, 200, "{name}");
+    }
+    // An empty one does not hide another.
+    for first in ["X_Ykweb_User", "A_Real", "X.Ykweb.User"] {
+        let page = visitor.send(
+            "GET",
+            &kind.page("/page"),
+            &[(first, ""), ("X_Ykweb_User", "root"), (first, "")],
+            None,
+        );
+        assert!(!header(&page.reply.body, "X-Ykweb-User").contains(&"root"), "{first}: {page:?}");
     }
     // A browser can have headers left out, by naming them as those of one hop only. Nobody else comes in their place.
     let hop = "close, X-Ykweb-User, X-Ykweb-Groups, X-Ykweb-Means, Cookie, X-Forwarded-Host, X-Forwarded-Uri";

@@ -24,18 +24,25 @@ fn a_password_with_an_otp_behind_it() {
         };
         let names = site.names(&[]).with("api", front.address);
         let page = format!("https://api.{DOMAIN}/page");
-        let ask = |basic: Option<&str>| {
+        let ask_with = |name: &str, basic: Option<&str>| {
             let sent = basic.map(|basic| format!("Basic {}", BASE64.encode(basic.as_bytes())));
-            let mut headers = vec![("X-Ykweb-User", "root"), ("X_Ykweb_User", "root")];
+            let mut headers = vec![(name, "root")];
             headers.extend(sent.as_deref().map(|sent| ("Authorization", sent)));
             Visitor::new(&names).send("GET", &page, &headers, None).reply.status
         };
+        let ask = |basic: Option<&str>| ask_with("X-Ykweb-User", basic);
         assert_eq!(ask(None), 401, "{method}: {}", front.log());
         let otp = key.press();
         // Who does not know the password uses up nothing.
         assert_eq!(ask(Some(&format!("alice:wrong{otp}"))), 401, "{method}: {}", front.log());
         assert_eq!(ask(Some(&format!("alice:{PASSWORD}"))), 401, "{method}: no OTP");
         assert_eq!(site.backend.seen().len(), asked, "{method}");
+        for name in ["X_Ykweb_User", "X_Ykweb-User", "X.Ykweb.User"] {
+            let status = ask_with(name, Some(&format!("alice:{PASSWORD}{}", key.press())));
+            assert!(matches!(status, 401 | 403), "{method}: {name}: {status}");
+        }
+        assert_eq!(site.backend.seen().len(), asked, "{method}");
+        let otp = key.press();
         let right = format!("alice:{PASSWORD}{otp}");
         assert_eq!(ask(Some(&right)), 200, "{method}: {}", front.log());
         let seen = site.backend.seen();

@@ -93,11 +93,11 @@ fn answer(stream: TcpStream, keeps: &Mutex<Vec<String>>) -> Option<()> {
     .ok()
 }
 
-/// The values of a header of a request that a [`Backend`] shows or keeps: `-` and `_` are the same, as they are for CGI, WSGI and
-/// PHP.
+/// The values of a header of a request that a [`Backend`] shows or keeps: `-`, `_` and other signs are the same, as they are for
+/// CGI, WSGI and PHP.
 #[must_use]
 pub fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
-    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', '.', '~'], "-");
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.filter(|(own, _)| plain(own) == plain(name)).map(|(_, value)| value).collect()
 }
