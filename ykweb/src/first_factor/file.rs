@@ -4,6 +4,7 @@
 
 mod change;
 mod entry;
+mod hashers;
 #[cfg(test)]
 mod tests;
 
@@ -11,24 +12,18 @@ pub use change::{Changed, remove, set_password};
 
 use super::PasswordVerdict;
 use crate::user::UserName;
-use argon2::password_hash::{PasswordVerifier as _, phc::PasswordHash};
+use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use entry::Users;
+use hashers::{Hashers, Memory};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use subtle::ConstantTimeEq as _;
 use ykserve::file::{self, Audience};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::password::MAX_PASSWORD;
 use zeroize::Zeroizing;
-
-/// Maximum concurrent hashes: each takes 19 MiB and a processor.
-const MOST: usize = 2;
-
-/// How long a password may wait until its hash is computed.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most bytes of the file: some 10,000 users.
 const MOST_BYTES: u64 = 2 << 20;
@@ -39,7 +34,7 @@ const PARAMETERS: Params = Params::DEFAULT;
 /// The file, which is read again when it has changed.
 pub struct UserFile {
     shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    hashers: Hashers,
 }
 
 struct Shared {
@@ -66,11 +61,11 @@ impl UserFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read, belongs to somebody else, or a line of it is wrong.
+    /// It cannot be read, belongs to somebody else, or a line of it is wrong; or no thread can be started.
     pub fn open(path: PathBuf) -> Result<Self, Diagnostic> {
         let shared = Shared { path, read: Mutex::new(None) };
         shared.users()?;
-        Ok(Self { shared: Arc::new(shared), places: Arc::new(Semaphore::new(MOST)) })
+        Ok(Self { shared: Arc::new(shared), hashers: Hashers::start()? })
     }
 
     /// Decides about a password.
@@ -82,16 +77,11 @@ impl UserFile {
         user: &UserName,
         password: &Zeroizing<Vec<u8>>,
     ) -> Result<PasswordVerdict, Diagnostic> {
-        let busy = |problem: &str| Diagnostic::error(Code::PasswordNotAsked, problem);
-        let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(busy("too many passwords are waiting to be checked")) };
+        if password.len() > MAX_PASSWORD {
+            return Ok(PasswordVerdict::Wrong);
+        }
         let (shared, user, password) = (Arc::clone(&self.shared), user.clone(), password.clone());
-        let checked = tokio::task::spawn_blocking(move || {
-            // Given back when it is done, also if the browser has gone away.
-            let _place = place;
-            Ok(shared.users()?.check(&user, &password))
-        });
-        checked.await.unwrap_or_else(|_| Err(busy("checking the password was broken off")))
+        self.hashers.run(move |memory| shared.users()?.check(&user, &password, memory)).await?
     }
 }
 
@@ -116,20 +106,33 @@ impl Shared {
 
 impl Users {
     /// Decides about a password. Whoever is not in the file takes as long.
-    fn check(&self, user: &UserName, password: &[u8]) -> PasswordVerdict {
+    fn check(
+        &self,
+        user: &UserName,
+        password: &[u8],
+        memory: &mut Memory,
+    ) -> Result<PasswordVerdict, Diagnostic> {
         let entry = self.find(user);
         let hash = entry.map_or_else(|| self.nobody(), |entry| &entry.hash);
-        let is_theirs = password.len() <= MAX_PASSWORD && verify(password, hash);
-        match entry.filter(|_| is_theirs) {
+        let is_theirs = self.verify(password, hash, memory)?;
+        Ok(match entry.filter(|_| is_theirs) {
             Some(entry) => PasswordVerdict::Right { groups: entry.groups.clone() },
             None => PasswordVerdict::Wrong,
-        }
+        })
     }
-}
 
-/// Compared in constant time.
-fn verify(password: &[u8], hash: &PasswordHash) -> bool {
-    hasher(PARAMETERS).verify_password(password, hash).is_ok()
+    /// Compared in constant time.
+    fn verify(&self, password: &[u8], hash: &PasswordHash, memory: &mut Memory) -> Result<bool, Diagnostic> {
+        // A line without one of these is none.
+        let (Some(salt), Some(expected), Ok(parameters)) = (hash.salt, hash.hash, Params::try_from(hash))
+        else {
+            return Ok(false);
+        };
+        let mut computed = Zeroizing::new([0; Output::MAX_LENGTH]);
+        let Some(computed) = computed.get_mut(..expected.len()) else { return Ok(false) };
+        memory.hash(&hasher(parameters), (password, &salt), self.most_blocks(), computed)?;
+        Ok(computed.ct_eq(expected.as_bytes()).into())
+    }
 }
 
 fn hasher(parameters: Params) -> Argon2<'static> {

@@ -1,9 +1,9 @@
 //! The lines of the user file.
 
-use super::{PARAMETERS, hasher};
+use super::PARAMETERS;
 use crate::user::UserName;
-use argon2::Params;
-use argon2::password_hash::{CustomizedPasswordHasher as _, phc::PasswordHash};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Params, Version};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -29,6 +29,8 @@ pub(super) struct Users {
     users: BTreeMap<UserName, Entry>,
     /// What is compared for whoever is not in it: as costly as the costliest of them, so that nobody can tell.
     nobody: PasswordHash,
+    /// The memory that the largest hash takes, in blocks of 1 KiB.
+    most_blocks: usize,
 }
 
 /// A user's line of the file.
@@ -97,13 +99,15 @@ impl Users {
                 return Err(fault("has a user who is on another line, too"));
             }
         }
-        let parameters = users.values().filter_map(|entry: &Entry| Params::try_from(&entry.hash).ok());
-        let costliest = parameters.max_by_key(|of| u64::from(of.m_cost()).saturating_mul(of.t_cost().into()));
-        let parameters = costliest.unwrap_or(PARAMETERS);
-        let nobody = hasher(PARAMETERS)
-            .hash_password_customized(b"", &[0; 16], None, None, parameters)
+        let all: Vec<_> =
+            users.values().filter_map(|entry: &Entry| Params::try_from(&entry.hash).ok()).collect();
+        let costliest = all.iter().max_by_key(|of| u64::from(of.m_cost()).saturating_mul(of.t_cost().into()));
+        let parameters = costliest.unwrap_or(&PARAMETERS);
+        let nobody = nobody(parameters)
             .map_err(|why| Diagnostic::error(Code::InternalError, format!("argon2id: {why}")))?;
-        Ok(Self { users, nobody })
+        let most_blocks =
+            all.iter().map(Params::block_count).max().unwrap_or_else(|| PARAMETERS.block_count());
+        Ok(Self { users, nobody, most_blocks })
     }
 
     pub(super) fn find(&self, user: &UserName) -> Option<&Entry> {
@@ -114,6 +118,22 @@ impl Users {
     pub(super) const fn nobody(&self) -> &PasswordHash {
         &self.nobody
     }
+
+    /// The memory that the largest hash takes, in blocks of 1 KiB.
+    pub(super) const fn most_blocks(&self) -> usize {
+        self.most_blocks
+    }
+}
+
+/// A hash of these parameters that is of no password: an output of zeros.
+fn nobody(parameters: &Params) -> Result<PasswordHash, argon2::password_hash::Error> {
+    Ok(PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(parameters)?,
+        salt: Some(Salt::new(&[0; 16])?),
+        hash: Some(Output::new(&[0; 32])?),
+    })
 }
 
 /// The finding about a line, counted from 0.

@@ -1,6 +1,7 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
+use yubiotp::diagnostic::Code;
 
 fn name(user: &str) -> UserName {
     UserName::parse(user).unwrap()
