@@ -65,7 +65,8 @@ pub enum FormerStore {
     None,
     /// It is whole, and knows all that was accepted: the copy learnt it.
     Read,
-    /// It was an older copy itself. What it knows was taken over.
+    /// It was an older copy itself, also if that shows only by a count that differs from the recorded one. What it knows was taken
+    /// over.
     Older,
     /// It was not read, and why.
     NotRead(String),
@@ -240,17 +241,23 @@ fn build(
     let fault = |why| place.fault(&why);
     let number = StoreNumber::of(connection).map_err(fault)?;
     let own = used::count(connection).map_err(fault)?;
-    // A store whose count is the recorded one knows all that was accepted.
-    let knows_all = |count| recorded.is_some_and(|recorded| count >= recorded);
+    // Between a commit and its record, a crash leaves a store one ahead of the record.
+    let knows_all = |count: u64| {
+        recorded.is_some_and(|recorded| (recorded..=recorded.saturating_add(1)).contains(&count))
+    };
     let (kind, count) = match former {
         Ok(None) => (FormerStore::None, 0),
-        Ok(Some((of, count))) if of == number && knows_all(count) => (FormerStore::Read, count),
+        Ok(Some((of, count))) if of == number && knows_all(count) && own <= count => {
+            (FormerStore::Read, count)
+        }
         Ok(Some((of, count))) if of == number => (FormerStore::Older, count),
         Ok(Some(_)) => {
             (FormerStore::NotRead("it is another store, not one that the copy is of".to_owned()), 0)
         }
         Err(why) => (FormerStore::NotRead(why), 0),
     };
+    // A copy that is ahead of all that is here was made before store and record were set back: more may have been used.
+    let copy_knows_all = knows_all(own) && own <= count.max(recorded.unwrap_or(0));
     let is_read = matches!(kind, FormerStore::Read | FormerStore::Older);
     if is_read {
         let path = to.as_os_str().to_str().ok_or_else(|| said(to, "its path is not UTF-8"))?;
@@ -262,12 +269,12 @@ fn build(
         if is_read {
             merge::raise(transaction)?;
         }
-        if !knows_all(own) && done.is_complete {
+        if !copy_knows_all && done.is_complete {
             merge::take_over(transaction, &mut done)?;
-        } else if !knows_all(own) {
+        } else if !copy_knows_all {
             lost::end(transaction, now, &mut done)?;
         }
-        done.is_complete |= knows_all(own);
+        done.is_complete |= copy_knows_all;
         done.sessions = end_sessions(transaction)?;
         used::set(transaction, count)?;
         Ok(done)

@@ -6,6 +6,10 @@
 //!
 //! The file has two slots, and the one with the lower count is written: a write that is cut off loses nothing. Each names the
 //! store, so that the file of a new store says nothing about a copy of an old one.
+//!
+//! The database is never ahead by more than one change: a change grows the count by one, and is made only once the change
+//! before it is in the file. So a database that is further ahead is beside an older file: both were set back, and then only one of
+//! them was replaced. Nobody notices it if both were set back to the same moment, or to one change from each other.
 
 use super::StoreFault;
 use super::place::{DatabaseFile, said, with};
@@ -161,10 +165,20 @@ impl UsedFile {
         restored(Diagnostic::error(Code::WebStoreRestored, problem).at(file::location(&self.path)))
     }
 
-    /// The fault if a database with this count is older than this file, which was read before the count.
+    /// The fault if a database with this count is older than this file, or this file is older. `recorded` was read before the
+    /// count; the file is read again.
     pub(super) fn compare(&self, recorded: u64, count: u64, place: &DatabaseFile) -> Result<(), StoreFault> {
         if count >= recorded {
-            return Ok(());
+            let recorded = self.recorded()?;
+            if count <= recorded.saturating_add(1) {
+                return Ok(());
+            }
+            let problem = format!(
+                "is an older copy (it recorded {recorded}, and the store's count is {count}): nobody knows what was used"
+            );
+            return Err(restored(
+                Diagnostic::error(Code::WebStoreRestored, problem).at(file::location(&self.path)),
+            ));
         }
         let problem = format!(
             "is an older copy (its count is {count}, and {recorded} was recorded): used codes would be accepted again"

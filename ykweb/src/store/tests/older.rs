@@ -357,6 +357,41 @@ fn a_copy_that_knows_everything_needs_no_other() {
     assert!(burns(&site.place.open(), site.codes, 3));
 }
 
+/// The disk was set back, and then a copy is restored that was made after that moment: what was used after the copy is known to
+/// nobody.
+#[test]
+fn a_copy_from_after_a_snapshot_loses_every_code() {
+    let site = Site::used();
+    let snapshot = [site.path(), used_file(&site.place)].map(|path| (std::fs::read(&path).unwrap(), path));
+    assert!(burns(&site.place.open(), site.codes, 3));
+    let store = site.place.open();
+    let nightly = site.place.0.path().join("nightly");
+    store.read(|it| it.execute("VACUUM INTO ?1", [nightly.to_str().unwrap()])).unwrap();
+    assert!(burns(&store, site.codes, 4));
+    drop(store);
+    for (bytes, path) in snapshot {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let done = restore(&nightly, &site.path(), key().id().into(), NOW).unwrap();
+    assert_eq!(done.former, FormerStore::Older);
+    nothing_uncertain_is_accepted(&site, &done);
+}
+
+/// The file that counts was set back, and the store was not, or not as far.
+#[test]
+fn a_store_far_ahead_of_its_file_is_opened_by_nobody() {
+    let site = Site::used();
+    let file = used_file(&site.place);
+    let was = std::fs::read(&file).unwrap();
+    let store = site.place.open();
+    assert!(burns(&store, site.codes, 3) && burns(&store, site.codes, 4));
+    // Also while a server has it open.
+    std::fs::write(&file, was).unwrap();
+    assert_eq!(store.try_write().unwrap_err().code(), Code::WebStoreRestored);
+    drop(store);
+    assert_eq!(site.fault(), Code::WebStoreRestored);
+}
+
 fn files(folder: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
     let one = |entry: std::fs::DirEntry| (entry.file_name(), std::fs::read(entry.path()).unwrap());
     let mut all: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| one(entry.unwrap())).collect();
