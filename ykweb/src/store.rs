@@ -11,6 +11,7 @@ mod connect;
 mod events;
 mod fault;
 mod guesses;
+mod log;
 mod place;
 mod positions;
 mod recovery;
@@ -32,6 +33,7 @@ pub use sessions::{NewSession, StoredSession};
 pub use tokens::{Added, NewApp, OathRecord, Token};
 pub use users::{Account, User};
 
+use log::Written;
 use place::DatabaseFile;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rustix::fs::FlockOperation;
@@ -67,8 +69,10 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     place: DatabaseFile,
     used: UsedFile,
+    /// When the file was written last, as of the last look at whether the log continues it.
+    written: Mutex<Option<Written>>,
     /// Keeps the log of the database open, also while every other connection is being opened again.
-    _anchor: Mutex<Connection>,
+    anchor: Mutex<Connection>,
     writer: Slot,
     readers: Vec<Slot>,
     /// Held while the store is open, so that [`restore`] fails meanwhile. The last field: dropped after the connections.
@@ -97,12 +101,14 @@ impl Store {
         // A restore may have replaced it meanwhile.
         let place = DatabaseFile::find(place.path())?;
         let anchor = connect::open(&place)?;
+        log::move_on_close(&anchor, false, &place)?;
         connect::check(&anchor, &place, keys)?;
         connect::log_ahead(&anchor, &place)?;
         let number = StoreNumber::of(&anchor).map_err(|why| place.fault(&why))?;
         let used = UsedFile::find(place.path(), number)?.ok_or_else(|| used::missing(place.path()))?;
         // Before the count, which may grow meanwhile.
-        let recorded = used.recorded()?;
+        let (recorded, written) = (used.recorded()?, Written::of(&place));
+        log::check(Some(&anchor), &place, Some(recorded))?;
         let count = used::count(&anchor).map_err(|why| place.fault(&why))?;
         used.compare(recorded, count, &place)?;
         used.raise(count)?;
@@ -111,7 +117,8 @@ impl Store {
         Ok(Self(Arc::new(Inner {
             place,
             used,
-            _anchor: Mutex::new(anchor),
+            written: Mutex::new(written),
+            anchor: Mutex::new(anchor),
             writer: Slot::default(),
             readers,
             _lock: lock,
@@ -140,6 +147,9 @@ impl Store {
     ) -> Result<T, StoreFault> {
         let Inner { place, used, .. } = &*self.0;
         let changed = self.with(&self.0.writer, |connection| {
+            if let Err(fault) = self.0.still_continues(connection) {
+                return Ok(Err(fault));
+            }
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(fault) = connect::is_later(&transaction, place)? {
                 return Ok(Err(fault));
@@ -178,7 +188,11 @@ impl Store {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => connect::open(place)?,
+            None => {
+                let connection = connect::open(place)?;
+                log::move_on_close(&connection, false, place)?;
+                connection
+            }
         };
         let done = act(&mut connection);
         let failed = done.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
@@ -192,5 +206,35 @@ impl Store {
     fn free_reader(&self) -> &Slot {
         let is_free = |slot: &&Slot| !matches!(slot.try_lock(), Err(TryLockError::WouldBlock));
         self.0.readers.iter().find(is_free).or(self.0.readers.first()).unwrap_or(&self.0.writer)
+    }
+}
+
+impl Inner {
+    /// Fails if the file was replaced by an older one, which has its name and its inode: looks only if it was written to.
+    fn still_continues(&self, connection: &Connection) -> Result<(), StoreFault> {
+        let written = Written::of(&self.place);
+        let mut known = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.is_none() || *known != written {
+            log::check(Some(connection), &self.place, Some(self.used.recorded()?))?;
+            *known = written;
+        }
+        Ok(())
+    }
+}
+
+/// Moves the log into the file if no other process has the store open, and if it is the log of this file.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for slot in self.readers.iter_mut().chain([&mut self.writer]) {
+            *slot = Slot::default();
+        }
+        let anchor = self.anchor.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let check = || {
+            self.place.still_there()?;
+            log::check(Some(anchor), &self.place, Some(self.used.recorded()?))?;
+            log::move_on_close(anchor, true, &self.place)
+        };
+        // The next open says what is wrong.
+        let _ = check();
     }
 }

@@ -8,7 +8,7 @@
 use super::connect;
 use super::place::{self, DatabaseFile, is_there, said, with};
 use super::used::{self, StoreNumber, UsedFile};
-use super::{StoreFault, sessions};
+use super::{StoreFault, log, sessions};
 use crate::user::UserName;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -221,6 +221,8 @@ fn former(to: &Path, keys: StoreKeyIds) -> Result<Option<(StoreNumber, u64)>, St
         let connection = Connection::open_with_flags(to, flags).map_err(|why| place.fault(&why))?;
         connect::check(&connection, &place, keys)?;
         whole(&connection, &place)?;
+        // The log may continue a store that is not there any more.
+        log::check(None, &place, None)?;
         let read = || Ok((StoreNumber::of(&connection)?, used::count(&connection)?));
         read().map_err(|why| place.fault(&why))
     };

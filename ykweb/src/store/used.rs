@@ -48,6 +48,11 @@ impl StoreNumber {
         Self(i64::from_le_bytes(random))
     }
 
+    /// Whether it is this one.
+    pub(super) const fn is(self, number: i64) -> bool {
+        self.0 == number
+    }
+
     /// That of a database.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         connection.query_row("SELECT store FROM used", [], |row| row.get(0)).map(Self)
@@ -183,7 +188,7 @@ impl UsedFile {
         let problem = format!(
             "is an older copy (its count is {count}, and {recorded} was recorded): used codes would be accepted again"
         );
-        Err(restored(Diagnostic::error(Code::WebStoreRestored, problem).at(file::location(place.path()))))
+        Err(older(place, problem))
     }
 
     /// The count that is recorded.
@@ -197,6 +202,11 @@ pub(super) fn missing(database: &Path) -> StoreFault {
     let problem = "is missing, so nobody knows whether the store beside it is an older copy";
     let found = Diagnostic::error(Code::WebStoreRestored, problem);
     restored(found.at(file::location(&with(database, SUFFIX))))
+}
+
+/// The fault for a store that is an older copy.
+pub(super) fn older(place: &DatabaseFile, problem: impl Into<String>) -> StoreFault {
+    restored(Diagnostic::error(Code::WebStoreRestored, problem).at(file::location(place.path())))
 }
 
 fn restored(found: Diagnostic) -> StoreFault {

@@ -1,6 +1,8 @@
 //! An older copy that is put back is noticed, and what was used stays used.
 #![expect(clippy::disallowed_methods, reason = "a test reads what it made")]
 
+mod log;
+
 use super::*;
 use crate::store::positions::Step;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
