@@ -93,10 +93,8 @@ fn end(context: &Context, end: &End) -> Done {
     let Opened { store, .. } = context.open()?;
     let ended = match &end.user {
         Some(user) => store.end_sessions_of(user)?,
-        None if end.all => {
-            let all: Vec<_> = store.sessions(None)?.iter().map(|session| session.number).collect();
-            store.end_sessions(&all)?
-        }
+        // Not those of a list: more may begin before they end.
+        None if end.all => store.end_all_sessions()?,
         None => store.end_sessions(&end.numbers)?,
     };
     if context.json {

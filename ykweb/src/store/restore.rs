@@ -123,7 +123,8 @@ pub fn restore_in_place(to: &Path, keys: StoreKeyIds, now: u64) -> Result<Restor
         let count = used::count(transaction)?.max(recorded.unwrap_or(0)).saturating_add(1);
         let mut done = Restored::new(FormerStore::None);
         lost::end(transaction, now, &mut done)?;
-        done.sessions = end_sessions(transaction)?;
+        // Some of them may have ended since the copy.
+        done.sessions = sessions::end_all_sessions(transaction)?;
         used::set(transaction, count)?;
         Ok((done, count))
     };
@@ -277,7 +278,8 @@ fn build(
             lost::end(transaction, now, &mut done)?;
         }
         done.is_complete |= copy_knows_all;
-        done.sessions = end_sessions(transaction)?;
+        // Some of them may have ended since the copy.
+        done.sessions = sessions::end_all_sessions(transaction)?;
         used::set(transaction, count)?;
         Ok(done)
     };
@@ -304,13 +306,6 @@ fn in_transaction<T>(
     let changed = change(&transaction)?;
     transaction.commit()?;
     Ok(changed)
-}
-
-/// Some of them may have ended since the copy.
-fn end_sessions(transaction: &Connection) -> rusqlite::Result<usize> {
-    let ended = transaction.execute("DELETE FROM sessions", [])?;
-    sessions::note_ended(transaction)?;
-    Ok(ended)
 }
 
 /// If root runs this, the store gets the owner of its folder.

@@ -167,6 +167,14 @@ impl Store {
         })
     }
 
+    /// Ends all sessions that there are. How many there were.
+    ///
+    /// # Errors
+    /// They could not be removed.
+    pub fn end_all_sessions(&self) -> Result<usize, StoreFault> {
+        self.write(end_all_sessions)
+    }
+
     /// Ends all sessions of a user. How many there were.
     ///
     /// # Errors
@@ -295,6 +303,13 @@ fn is_disabled(tx: &Connection, user: &UserName) -> rusqlite::Result<bool> {
 pub(super) fn note_ended(tx: &Connection) -> rusqlite::Result<()> {
     tx.execute("UPDATE ended SET times = times + 1", [])?;
     used::grow(tx)
+}
+
+/// Ends all sessions, within another change.
+pub(super) fn end_all_sessions(tx: &Connection) -> rusqlite::Result<usize> {
+    let ended = tx.execute("DELETE FROM sessions", [])?;
+    note_ended(tx)?;
+    Ok(ended)
 }
 
 /// Ends all sessions of a user, within another change: of a token, of the user.
