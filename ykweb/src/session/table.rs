@@ -1,17 +1,26 @@
 //! The sessions that are alive, in memory: every request to a protected host asks for one.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Evidence, Key, KeyHash};
 use crate::config::SessionLimits;
 use crate::random::NoRandom;
 use crate::store::{NewSession, Store, StoreFault, StoredSession};
 use crate::user::UserName;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use yubiotp::diagnostic::Diagnostic;
 
 /// The most bytes of groups, joined by commas, that applications are handed: nginx has 4 KiB for all headers of an answer.
 pub const MOST_GROUPS: usize = 2048;
+
+/// In place of [`Store::times_ended`]: [`Sessions::keep`] has to look, whatever the number is.
+const LOOK: u64 = u64::MAX;
 
 /// Where a key counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +103,7 @@ pub struct Sessions {
     store: Store,
     limits: SessionLimits,
     alive: RwLock<Alive>,
-    /// [`Store::times_ended`] as of the last look.
+    /// [`Store::times_ended`] as of the last look, or [`LOOK`].
     ended: AtomicU64,
 }
 
@@ -276,16 +285,26 @@ impl Sessions {
         (address, agent): (Option<String>, &str),
     ) -> Result<Option<(Key, Arc<Session>)>, SessionFault> {
         let key = Key::new()?;
+        let looked = self.ended.load(SeqCst);
         let new = NewSession { user, groups: &groups, address, agent, evidence, key: key.hash() };
         let Some((number, ended)) = self.store.begin_session(&new, self.limits.per_user)? else {
             return Ok(None);
         };
         let times = (evidence.at, evidence.at);
         let session = Arc::new(Session::new(number, user.clone(), groups, times, vec![evidence]));
+        self.remember(&session, key.hash(), ended, looked);
+        Ok(Some((key, session)))
+    }
+
+    /// Adds a session that is stored, and removes those that ended for it. `looked`: [`Self::ended`] before it was stored. If
+    /// [`Self::keep`] has looked since, it did not see this session, which may have ended meanwhile: it looks again.
+    fn remember(&self, session: &Arc<Session>, key: KeyHash, ended: Vec<u64>, looked: u64) {
         let mut alive = self.alive_mut();
         ended.into_iter().for_each(|other| alive.remove(other));
-        alive.insert(&session, key.hash(), Place::Portal);
-        Ok(Some((key, session)))
+        alive.insert(session, key, Place::Portal);
+        if self.ended.load(SeqCst) != looked {
+            self.ended.store(LOOK, SeqCst);
+        }
     }
 
     /// Adds what the user showed, under a new key for the portal. `None`: the session has ended. Blocks on the store.
@@ -336,13 +355,14 @@ impl Sessions {
     /// The store cannot be read or written.
     pub fn keep(&self, now: u64) -> Result<(), StoreFault> {
         let ended = self.store.times_ended()?;
-        if self.ended.load(Relaxed) != ended {
+        // Noted before it looks, for those that begin meanwhile.
+        if self.ended.swap(ended, SeqCst) != ended {
             // Those that are in memory were stored before: what began meanwhile is not among them.
             let known: Vec<u64> = self.alive().by_number.keys().copied().collect();
-            let stored: std::collections::HashSet<u64> = self.store.session_numbers()?.into_iter().collect();
+            let stored = self.store.session_numbers().inspect_err(|_| self.ended.store(LOOK, SeqCst))?;
+            let stored: std::collections::HashSet<u64> = stored.into_iter().collect();
             let mut alive = self.alive_mut();
             known.iter().filter(|number| !stored.contains(number)).for_each(|number| alive.remove(*number));
-            self.ended.store(ended, Relaxed);
         }
         let (mut over, mut used) = (Vec::new(), Vec::new());
         for (session, _) in self.alive().by_number.values() {
