@@ -31,7 +31,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// TLS on [`Config::listen`]. Without it they are loopback addresses, behind a web server.
     pub tls: Option<TlsFiles>,
-    /// Networks of the web servers in front, whose `X-Forwarded-For` is believed.
+    /// Networks of the web servers in front, whose `X-Forwarded-For` is believed: this host, if none are named.
     pub proxies: Vec<IpNet>,
     /// Where users, tokens, sessions and events are stored.
     pub store: PathBuf,

@@ -38,7 +38,7 @@ struct Raw {
     store: Option<PathBuf>,
     #[serde(default)]
     store_key: Option<PathBuf>,
-    #[serde(default, deserialize_with = "networks")]
+    #[serde(default = "loopback", deserialize_with = "networks")]
     proxies: Vec<IpNet>,
     #[serde(default)]
     demo_pages: bool,

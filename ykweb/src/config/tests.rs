@@ -127,6 +127,7 @@ fn a_host_is_named_by_its_url_and_line() {
         ("url = \"https://b.example.com\"\nrequire = \"OTP\"", 8, "https://b.example.com"),
         ("require = \"otp\"\nurl = \"b.example.com\"", 8, "b.example.com"),
         ("url = \"https://b.example.com\"\nallow = [\n\"alice\",\n\"@\",\n]", 10, "https://b.example.com"),
+        ("url = \"https://b.example.com\"\nallow = []", 8, "https://b.example.com"),
         ("url = \"https://A.example.com\"", 7, "https://a.example.com"),
     ] {
         let text = Zeroizing::new(format!("{begin}{host}\n").into_bytes());

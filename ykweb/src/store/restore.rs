@@ -165,7 +165,10 @@ fn alone(to: &Path) -> Result<(PathBuf, OwnedFd), StoreFault> {
 /// Refuses what is the store itself, or not all of a copy.
 fn is_copy(from: &Path, to: &Path) -> Result<(), StoreFault> {
     let error = |code, problem| Diagnostic::error(code, problem).at(crate::file::location(from));
-    let stat = std::fs::metadata(from).map_err(|why| said(from, why))?;
+    let stat = std::fs::metadata(from).map_err(|why| match why.kind() {
+        std::io::ErrorKind::NotFound => StoreFault::new(error(Code::FileMissing, "does not exist")),
+        _ => said(from, why),
+    })?;
     if !stat.is_file() {
         return Err(StoreFault::new(error(Code::FileOfWrongKind, "is not a regular file")));
     }

@@ -21,7 +21,7 @@ const TOP: &str = "\
 const REST: &str = "\
 # store_key = \"store.key\"      # seals the secrets in the store. Keep a copy in another place
 # listen = \"127.0.0.1:8490\"    # where the portal answers; addresses that other hosts reach need [tls]
-# proxies = []                 # networks of the web servers in front, whose X-Forwarded-For is believed
+# proxies = [\"127.0.0.0/8\", \"::1/128\"]    # the web servers in front, whose X-Forwarded-For is believed
 # demo_pages = false           # show a page of each protected host on listen, for trying out
 # status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read /metrics
 

@@ -18,7 +18,7 @@ pub(super) struct RawHost {
     #[serde(default)]
     require: Option<Spanned<String>>,
     #[serde(default)]
-    allow: Vec<Spanned<String>>,
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 impl Reader<'_> {
@@ -72,7 +72,17 @@ impl Reader<'_> {
                 wrong(&text.span(), "allow", invalid(problem))
             })
         };
-        let allow = raw.allow.iter().map(subject).collect::<Read<_>>()?;
+        // Whoever takes the last name off a list means nobody.
+        if let Some(allow) = &raw.allow
+            && allow.get_ref().is_empty()
+        {
+            let empty = invalid("names nobody");
+            let empty =
+                empty.advise("name users and @groups, or leave allow out to let in everybody who signs in");
+            return Err(wrong(&allow.span(), "allow", empty));
+        }
+        let allow = raw.allow.iter().flat_map(|allow| allow.get_ref());
+        let allow = allow.map(subject).collect::<Read<_>>()?;
         Ok(Host { origin, require: require?, allow })
     }
 

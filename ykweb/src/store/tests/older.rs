@@ -413,7 +413,7 @@ fn what_cannot_be_restored_changes_nothing() {
     bytes[end - 8192..].fill(0x55);
     std::fs::write(&damaged, bytes).unwrap();
     let before = files(site.place.0.path());
-    assert_eq!(code(&site.place.0.path().join("none"), key().id()), Code::FileInaccessible);
+    assert_eq!(code(&site.place.0.path().join("none"), key().id()), Code::FileMissing);
     assert_eq!(code(&other, key().id()), Code::DatabaseNotOurs);
     assert_eq!(code(&damaged, key().id()), Code::DatabaseDamaged);
     assert_eq!(code(&site.copy, StoreKey::new([8; 32]).id()), Code::DatabaseUnderOtherStoreKey);
