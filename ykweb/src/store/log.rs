@@ -6,8 +6,8 @@
 //! The rule: the file, read without its log, has to have the count that the log says it has.
 //! - The log begins anew only when all of it was moved to the file, and a change grows the count by one. So if the first change
 //!   in the log that is counted led to a count of N, the file has at least N - 1. The log then has all that came after.
-//! - While a process has the store open, pages that were moved to the file are read from there. So the file has at least the
-//!   last count that was moved.
+//! - While a process has the store open, it knows how far the log was moved. If the last count in the log was, the file has it.
+//!   Of a page that is in the log again behind that point, SQLite moves nothing: the file may have any count from before.
 //! - If the log has no count, the file has at least the recorded one.
 //!
 //! This is compared when a store is opened, before the first change after the file was written to, and before the log is moved
@@ -17,7 +17,9 @@
 //! - a snapshot of everything, with `ykweb.db.used`;
 //! - a copy that another program mixed with the log: `sqlite3` moves the log when it closes a store that nobody else has open;
 //! - a file that is replaced in the moment between the comparison and the end of the change;
-//! - a copy that does not have the pages of the store (of `VACUUM INTO`), from after the log began.
+//! - a copy that does not have the pages of the store (of `VACUUM INTO`), from after the log began;
+//! - a copy from after the log began, where a part of the log was moved and a change came behind it that did not begin it anew,
+//!   because somebody was reading.
 
 use super::StoreFault;
 use super::place::{DatabaseFile, said, with};
@@ -165,16 +167,16 @@ impl Own {
 
     /// The least count that the file has if the log continues it. `None`: the log is of another store.
     fn least(&self, frames: &Frames, moved: u64, recorded: Option<u64>) -> Option<u64> {
-        let mut least = None;
+        let mut counts = Vec::with_capacity(frames.counts.len());
         for (at, row) in &frames.counts {
             let (_, count) = row.filter(|(number, _)| self.number.is(*number))?;
-            if *at <= moved {
-                least = Some(count);
-            } else if least.is_none() {
-                least = Some(count.saturating_sub(1));
-            }
+            counts.push((*at, count));
         }
-        Some(least.or(recorded).unwrap_or(0))
+        Some(match (counts.first(), counts.last()) {
+            (_, Some((at, last))) if *at <= moved => *last,
+            (Some((_, first)), _) => first.saturating_sub(1),
+            (None, _) => recorded.unwrap_or(0),
+        })
     }
 }
 

@@ -136,6 +136,24 @@ fn a_crash_while_the_log_is_moved_loses_nothing() {
     assert_eq!(store.users().unwrap().len(), 202);
 }
 
+/// Somebody reads while the log is moved: SQLite moves a part, and nothing of pages that are behind that part again.
+#[test]
+fn a_log_that_was_moved_in_part_is_no_mistake() {
+    let site = Site::used();
+    let store = site.place.open();
+    assert!(store.add_user(&name("carol"), 1).unwrap() && burns(&store, site.codes, 3));
+    let reader = Connection::open(site.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM used").unwrap();
+    assert!(burns(&store, site.codes, 4));
+    let before = site.file();
+    moved(&site);
+    assert_ne!(site.file(), before);
+    assert!(takes(&store, site.totp, step() + 2));
+    assert!(!takes(&site.place.open(), site.totp, step() + 2));
+    drop((store, reader));
+    assert!(!burns(&site.place.open(), site.codes, 4));
+}
+
 /// The log is moved by the last one that closes the store.
 #[test]
 fn nothing_is_left_beside_a_closed_store() {
