@@ -9,6 +9,7 @@
 
 mod around;
 mod attacks;
+mod busy;
 mod check;
 mod closed;
 mod commands;
