@@ -21,9 +21,16 @@ pub struct Folder {
     me: u32,
 }
 
-/// The lock on a folder, see [`Folder::lock`].
+/// The lock on a folder, see [`Folder::lock`]. Unlocked when dropped. Closing it would leave the lock with a child that this
+/// process started meanwhile, and that has not yet run its program.
 #[must_use]
-pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] File);
+pub struct Changing(pub(super) File);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 /// The file in a folder that is locked while its contents are changed. The name tells its program: a mapping may be in
 /// /etc.

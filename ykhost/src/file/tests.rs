@@ -4,6 +4,7 @@ use super::*;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 use yubiotp::diagnostic::Code;
 
 fn folder() -> tempfile::TempDir {
@@ -230,4 +231,17 @@ fn a_folder_that_several_make_at_once() {
         assert_eq!(made.iter().filter(|made| matches!(made, Ok(true))).count(), 1, "{made:?}");
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
+}
+
+/// A child has every descriptor of its parent until it runs its program.
+#[test]
+fn a_lock_is_not_left_with_a_child() {
+    let folder = folder();
+    let opened = Folder::open(folder.path()).unwrap();
+    let lock = opened.lock(Duration::ZERO).unwrap();
+    let of_child = lock.0.try_clone().unwrap();
+    assert!(matches!(opened.lock(Duration::ZERO), Err(FileFault::Locked { .. })));
+    drop(lock);
+    assert!(opened.lock(Duration::ZERO).is_ok());
+    drop(of_child);
 }
