@@ -95,13 +95,13 @@ impl Authority {
     }
 }
 
-/// Writes a file that may hold secrets, instead of one of that name.
+/// Writes a file that may hold secrets, in one step instead of one of that name: a server may look at any time.
 ///
 /// # Panics
 /// It cannot be written.
 pub fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    let _ = std::fs::remove_file(&path);
-    crate::file::create(&path, text.as_bytes(), 0o600).unwrap();
+    let (path, new) = (folder.join(name), folder.join(format!(".{name}.new")));
+    crate::file::create(&new, text.as_bytes(), 0o600).unwrap();
+    std::fs::rename(&new, &path).unwrap();
     path
 }
