@@ -157,7 +157,7 @@ fn htaccess(front: &Front, visitor: &mut Visitor, key: &mut SoftYubiKey) {
         page.assert_portal("/verify");
     }
     assert_eq!(password_only.fetch(&url("/secret/")).status, 401);
-    // What Debian's apache2.conf denies stays denied.
+    // Debian's apache2.conf denies this, and still does.
     for path in ["/secret/.htaccess", "/.htpasswd", "//secret//.htaccess", "/secret/%2ehtaccess"] {
         let reply = visitor.send("GET", &url(path), &[], None).reply;
         assert!(matches!(reply.status, 403 | 404), "{path}: {reply:?}");

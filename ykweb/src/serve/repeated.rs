@@ -10,7 +10,7 @@ use yubiotp::diagnostic::Code;
 /// How long the same kind has the same number.
 const SAME: Duration = Duration::from_secs(60);
 
-/// The most that have a number at the same time. Who has not signed in causes a few of each host.
+/// The most kinds that have a number at the same time. A visitor who has not signed in causes a few at each host.
 const MOST: usize = 4096;
 
 /// What makes two events the same.

@@ -221,7 +221,7 @@ async fn a_flood_is_one_event_a_minute() {
     let event = site.event(most.0).await;
     assert_eq!((event.code.as_str(), event.user), ("form-not-ours", None));
 
-    // Bob, from the same address, has no second factor, and is told by a number of his own.
+    // Bob, from the same address, has no second factor. His page has a number of its own.
     assert_eq!(bob.type_password(&login, "bob", "Open-Sesame").await.code, 303);
     let url = format!("{LOGIN}/verify");
     let reply = bob.get(&url).await;
